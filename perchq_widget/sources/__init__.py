@@ -1,0 +1,1 @@
+"""Where numbers come from: pasted lines, arrays, files. Frameworks are never imported, only recognised."""

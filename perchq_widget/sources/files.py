@@ -1,0 +1,42 @@
+"""Questions about paths that every reader asks: is this text a path, does the file exist."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from perchq_widget.core.errors import QuantValueError
+
+
+class MissingFileError(QuantValueError, FileNotFoundError):
+    """A path names no file. Both a QuantValueError and a FileNotFoundError."""
+
+
+def names_a_file(text: str, suffixes: Sequence[str]) -> bool:
+    """True if ``text`` means a path: no line break, and an existing file or one of ``suffixes`` at its end."""
+    if "\n" in text or "\r" in text or not text.strip():
+        return False
+    return text.lower().endswith(tuple(suffixes)) or _is_file(text)
+
+
+def existing_file(path: str | os.PathLike[str], argument: str) -> Path:
+    """``path`` as a Path to a regular file; raises MissingFileError or QuantValueError naming ``argument``."""
+    found = Path(path)
+    if _is_file(found):
+        return found
+    if found.is_dir():
+        raise QuantValueError(f"{argument}: {found} is a folder; give the path of a file in it")
+    raise MissingFileError(f"{argument}: no such file: {found}{_nearby(found)}")
+
+
+def _is_file(path: str | os.PathLike[str]) -> bool:
+    try:
+        return Path(path).is_file()
+    except (OSError, ValueError):  # too long for a file name, or it holds a NUL
+        return False
+
+
+def _nearby(path: Path) -> str:
+    """The folder that was searched, for a relative path; that is what a mistyped path is usually about."""
+    return "" if path.is_absolute() else f" (in {Path.cwd()})"
