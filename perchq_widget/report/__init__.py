@@ -1,0 +1,1 @@
+"""What we hand over: reports, figures, exports. Builds on core and study; recomputes nothing."""
