@@ -35,7 +35,8 @@ def pytest_runtest_makereport(item: pytest.Item, call: Any) -> Generator[None, A
     del call
     report = yield
     for marker, what in (("oracle", "ORACLES"), ("browser", "BROWSER")):
-        if report.skipped and not hasattr(report, "wasxfail") and item.get_closest_marker(marker) and needs.required(what):
+        skipped = report.skipped and not hasattr(report, "wasxfail")
+        if skipped and item.get_closest_marker(marker) and needs.required(what):
             report.outcome = "failed"
             report.longrepr = f"skipped, but PERCHQ_REQUIRE_{what}=1: {report.longrepr}"
     return report

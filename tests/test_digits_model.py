@@ -10,8 +10,9 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
-import perchq_widget as pq
 import pytest
+
+import perchq_widget as pq
 
 MODELS = Path(__file__).parents[1] / "notebooks" / "models"
 
