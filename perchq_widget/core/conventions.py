@@ -110,6 +110,7 @@ class Refusal:
     instead: str
 
     def matches(self, scheme: QuantScheme) -> bool:
+        """Whether every setting of the row holds."""
         return all(_setting(scheme, name) == value for name, value in self.when)
 
 

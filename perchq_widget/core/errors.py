@@ -19,7 +19,7 @@ class QuantTypeError(QuantError, TypeError):
     """An argument is of a kind that cannot be used here."""
 
 
-class MissingExtra(QuantError, ImportError):
+class MissingExtra(QuantError, ImportError):  # noqa: N818 -- says what is missing, as users read it
     """An optional dependency is not installed; the message holds the ``pip install`` line."""
 
     def __init__(self, package: str, extra: str) -> None:

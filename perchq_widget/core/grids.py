@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from .errors import QuantTypeError, QuantValueError, choose_from
 
@@ -28,6 +27,7 @@ class IntGrid:
 
     @property
     def n_levels(self) -> int:
+        """How many codes are in force."""
         return self.quant_max - self.quant_min + 1
 
     @property
@@ -86,8 +86,3 @@ def check_quant_range(dtype: str, quant_range: QuantRange) -> QuantRange:
             f"got {(low, high)}"
         )
     return low, high
-
-
-def as_codes(raw: npt.NDArray[np.floating], grid: IntGrid) -> npt.NDArray[np.integer]:
-    """Saturate rounded values to the grid and store them: clip first, because casts of huge floats wrap."""
-    return np.clip(raw, grid.quant_min, grid.quant_max).astype(grid.storage)

@@ -13,7 +13,7 @@ from .affine import LARGEST_ZERO_POINT, Expanded, FloatArray
 from .conventions import Convention, get_convention, require_allowed
 from .errors import QuantTypeError, QuantValueError
 from .exact import ExactParams
-from .grids import IntGrid, canonical_dtype, check_quant_range, full_range
+from .grids import IntGrid, canonical_dtype, check_quant_range, full_range, integer_grid
 from .schemes import QuantScheme
 
 #: Elements that go through the kernels at once: small enough to stay in cache.
@@ -51,7 +51,8 @@ class QParams:
     ) -> None:
         rules = get_convention(convention)
         low, high = full_range(dtype)
-        ends = check_quant_range(dtype, (low if quant_min is None else quant_min, high if quant_max is None else quant_max))
+        given = (low if quant_min is None else quant_min, high if quant_max is None else quant_max)
+        ends = check_quant_range(dtype, given)
         values: dict[str, Any] = {
             "scale": _frozen(_checked_scale(scale, rules)),
             "zero_point": _frozen(_checked_zero_point(zero_point, rules, ends)),
@@ -83,15 +84,17 @@ class QParams:
 
     @property
     def grid(self) -> IntGrid:
-        bits, signed = (8, full_range(self.dtype)[0] < 0)
-        return IntGrid(self.dtype, bits, signed, self.quant_min, self.quant_max)
+        """The codes in force."""
+        return integer_grid(self.dtype, quant_range=(self.quant_min, self.quant_max))
 
     @property
     def rules(self) -> Convention:
+        """The record of the convention."""
         return get_convention(self.convention)
 
     @property
     def granularity(self) -> str:
+        """"tensor" or "channel"."""
         return "tensor" if self.ch_axis is None else "channel"
 
     def represented(self) -> tuple[FloatArray, FloatArray]:
@@ -209,7 +212,7 @@ def raw_codes(x: FloatArray, qparams: QParams, params: Expanded) -> FloatArray:
     with np.errstate(invalid="ignore", over="ignore"):
         qparams.rules.levels(x.astype(levels.dtype), params, levels)
     levels[np.isnan(levels)] = 0
-    return levels + (qparams.quant_min - params.low)
+    return np.asarray(levels + (qparams.quant_min - params.low))
 
 
 def quantize(x: npt.ArrayLike, qparams: QParams) -> npt.NDArray[Any]:

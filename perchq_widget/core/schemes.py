@@ -43,6 +43,7 @@ class QuantScheme:
 
     @property
     def grid(self) -> IntGrid:
+        """The codes in force."""
         return integer_grid(
             self.dtype,
             reduce_range=self.reduce_range,
@@ -52,14 +53,17 @@ class QuantScheme:
 
     @property
     def quant_min(self) -> int:
+        """Lowest code in force."""
         return self.grid.quant_min
 
     @property
     def quant_max(self) -> int:
+        """Highest code in force."""
         return self.grid.quant_max
 
     @property
     def symmetric(self) -> bool:
+        """Whether the scheme is symmetric."""
         return self.scheme == "symmetric"
 
     def as_dict(self) -> dict[str, Any]:
