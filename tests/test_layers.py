@@ -34,7 +34,8 @@ AT_IMPORT: dict[str, set[str]] = {
     "study": {"numpy", "ml_dtypes"},
     "report": {"numpy"},
     "api": {"numpy"},
-    "panel": {"numpy", "ipywidgets", "bqplot", "IPython", "traitlets"},
+    # bqplot imports pandas itself, so the panel may.
+    "panel": {"numpy", "ipywidgets", "bqplot", "IPython", "traitlets", "pandas"},
     "cli": set(),
     "__init__": set(),
     "__main__": set(),
@@ -44,7 +45,6 @@ IN_FUNCTIONS: dict[str, set[str]] = {
     "study": {"torch", "pandas"},
     "report": {"pandas", "nbformat", "nbconvert", "typst", "latex2mathml", "bs4", "tinycss2", "mistune", "defusedxml"},
     "api": {"pandas"},
-    "panel": {"pandas"},
     "cli": {"nbformat", "nbclient"},
 }
 # The exporter subclasses nbconvert's own classes, so its folder cannot wait for a function call. Nothing else may

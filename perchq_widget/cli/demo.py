@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import itertools
 import os
 import shutil
 import subprocess
@@ -30,6 +31,7 @@ def demo(options: argparse.Namespace) -> int:
     need("ipykernel", "lab")
     need("typst", "pdf")
     out = prepare(options.out)
+    fresh_notebook(out)
     written = analyze_model(out)
     notebook = out / NOTEBOOK
     print(f"\nrunning {notebook} ...", flush=True)
@@ -71,6 +73,23 @@ def prepare(out: Path) -> Path:
     return out
 
 
+def fresh_notebook(out: Path) -> None:
+    """Replace the notebook in ``out`` by the bundled one; one whose cells were edited is kept beside it."""
+    import nbformat
+
+    def cells(path: Path) -> list[str]:
+        return [cell["source"] for cell in nbformat.read(path, as_version=4)["cells"]]
+
+    notebook = out / NOTEBOOK
+    if cells(notebook) == cells(bundled(NOTEBOOK)):
+        return
+    names = (notebook.with_stem(f"quickstart-edited-{number}") for number in itertools.count(1))
+    kept = next(path for path in names if not path.exists())
+    notebook.replace(kept)
+    shutil.copyfile(bundled(NOTEBOOK), notebook)
+    print(f"your edited notebook is now {kept}\n")
+
+
 def analyze_model(out: Path) -> list[Path]:
     """One line per layer, the table of LAYER, and its CSV and PDF; returns the files written."""
     from perchq_widget import api
@@ -79,8 +98,8 @@ def analyze_model(out: Path) -> list[Path]:
     print(f"{out / 'models' / MODEL_FILES[0]}: SQNR of each layer as qint8, affine, per channel\n")
     for name in source:
         if len(source[name].shape) > 1:
-            print_layer(name, api.analyze(source[name], name=name))
-    report = api.analyze(source[LAYER], name=LAYER)
+            print_layer(name, api.analyze(source[name].read(), name=name))
+    report = api.analyze(source[LAYER].read(), name=LAYER)
     print()
     print_report(report.document(), max_rows=12)
     return [

@@ -80,7 +80,7 @@ def _add_analyze(commands: Any) -> None:
     _add_scheme(parser, convention="pytorch")
     parser.add_argument("--granularity", default="channel", help="channel or tensor (default: %(default)s)")
     parser.add_argument("--narrow-range", action="store_true", help="leave out the lowest signed code")
-    parser.add_argument("--ch-axis", type=int, default=0, metavar="N", help="the axis kept (default: %(default)s)")
+    parser.add_argument("--ch-axis", type=int, metavar="N", help="the axis kept (default: as suits the tensor)")
     _add_outputs(parser)
 
 

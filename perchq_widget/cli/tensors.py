@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import argparse
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from perchq_widget.cli.output import ERROR, check_targets, complain, finish
+from perchq_widget.cli.output import check_targets, complain, finish
 from perchq_widget.report.text import clean_name
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from perchq_widget.sources.base import TensorRecord, TensorSource
 
 
 def analyze(options: argparse.Namespace) -> int:
@@ -22,12 +22,13 @@ def analyze(options: argparse.Namespace) -> int:
     name = options.tensor if options.tensor is not None else only_name(source)
     if name is None:
         return list_tensors(source, options)
+    record = source[name]
     report = api.analyze(
-        source[name],
+        record.read(),
         dtype=options.dtype,
         scheme=options.scheme,
         granularity=options.granularity,
-        ch_axis=options.ch_axis,
+        ch_axis=record.ch_axis if options.ch_axis is None else options.ch_axis,
         reduce_range=options.reduce_range,
         narrow_range=options.narrow_range,
         convention=options.convention,
@@ -36,20 +37,24 @@ def analyze(options: argparse.Namespace) -> int:
     return finish(report, options)
 
 
-def only_name(source: Mapping[str, Any]) -> str | None:
-    """The name of the one tensor in the source; None where there are several, or none."""
-    names = list(source)
-    return names[0] if len(names) == 1 else None
+def only_name(source: TensorSource) -> str | None:
+    """The name of the one tensor that can be analyzed; None where there are several, or none."""
+    usable = source.applicable()
+    return usable[0].name if len(usable) == 1 else None
 
 
-def list_tensors(source: Mapping[str, Any], options: argparse.Namespace) -> int:
-    """Name, dtype and shape of each tensor on stdout, and what to do on stderr."""
-    if not source:
-        return complain(f"{options.file} holds no tensor")
-    rows = [(clean_name(name), str(source[name].dtype), str(tuple(source[name].shape))) for name in source]
-    widths = [max(len(row[i]) for row in rows) for i in (0, 1)]
-    for name, dtype, shape in rows:
-        print(f"{name.ljust(widths[0])}  {dtype.ljust(widths[1])}  {shape}")
+def list_tensors(source: TensorSource, options: argparse.Namespace) -> int:
+    """Name, type and shape of each tensor on stdout, and what to do on stderr."""
+    rows = [describe(source[name]) for name in source]
+    widths = [max((len(row[i]) for row in rows), default=0) for i in range(3)]
+    for row in rows:
+        print("  ".join(text.ljust(width) for text, width in zip(row, (*widths, 0), strict=True)).rstrip())
     sys.stdout.flush()
-    complain(f"{options.file} holds {len(rows)} tensors; choose one with --tensor NAME")
-    return ERROR
+    if not source.applicable():
+        return complain(f"{options.file} holds no tensor that can be analyzed")
+    return complain(f"{options.file} holds {len(rows)} tensors; choose one with --tensor NAME")
+
+
+def describe(record: TensorRecord) -> tuple[str, str, str, str]:
+    """Name, type, shape and, for a tensor that cannot be analyzed, why."""
+    return clean_name(record.name), record.dtype, str(record.shape), clean_name(record.not_applicable or "")
