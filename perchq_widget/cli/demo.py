@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from perchq_widget.cli.output import OK, print_report
 from perchq_widget.core.errors import MissingExtra, QuantError
+from perchq_widget.report.export import write_atomic
 
 if TYPE_CHECKING:
     from perchq_widget.report.documents import ChannelReport
@@ -134,20 +135,26 @@ def run_notebook(notebook: Path) -> None:
         client.execute()
     except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:
         raise QuantError(f"{notebook} failed: {error}") from error
-    nbformat.write(content, notebook)
+    write_atomic(notebook, nbformat.writes(content), overwrite=True)
 
 
 def open_lab(notebook: Path) -> int:
     """Start JupyterLab on ``notebook`` and stay until it ends; Ctrl-C ends it as in JupyterLab itself."""
     need("jupyterlab", "lab")
     print(f"\nopening {notebook} in JupyterLab; Ctrl-C twice ends it", flush=True)
-    process = subprocess.Popen([sys.executable, "-m", "jupyter", "lab", notebook.name], cwd=notebook.parent)
+    process = subprocess.Popen([*lab_command(), notebook.name], cwd=notebook.parent)
     while True:
         try:
             return process.wait()
         except KeyboardInterrupt:
             # The terminal sent it to JupyterLab as well, which asks before it stops.
             continue
+
+
+def lab_command() -> list[str]:
+    """JupyterLab of this interpreter. It refuses to run as root unless told; containers often have no other user."""
+    root = hasattr(os, "geteuid") and os.geteuid() == 0
+    return [sys.executable, "-m", "jupyter", "lab", *(["--allow-root"] if root else [])]
 
 
 def need(package: str, extra: str) -> None:
