@@ -94,13 +94,14 @@ def fresh_notebook(out: Path) -> None:
 def analyze_model(out: Path) -> list[Path]:
     """One line per layer, the table of LAYER, and its CSV and PDF; returns the files written."""
     from perchq_widget import api
+    from perchq_widget.sources.base import open_source
 
-    source = api.open_source(out / "models" / MODEL_FILES[0])
+    source = open_source(out / "models" / MODEL_FILES[0])
     print(f"{out / 'models' / MODEL_FILES[0]}: SQNR of each layer as qint8, affine, per channel\n")
     for name in source:
         if len(source[name].shape) > 1:
-            print_layer(name, api.analyze(source[name].read(), name=name))
-    report = api.analyze(source[LAYER].read(), name=LAYER)
+            print_layer(name, api.analyze(source[name]))
+    report = api.analyze(source[LAYER])
     print()
     print_report(report.document(), max_rows=12)
     return [

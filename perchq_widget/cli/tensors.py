@@ -16,15 +16,16 @@ if TYPE_CHECKING:
 def analyze(options: argparse.Namespace) -> int:
     """Analyze the tensor, or list the tensors where the choice is open."""
     from perchq_widget import api
+    from perchq_widget.sources.base import open_source
 
     check_targets(options)
-    source = api.open_source(options.file)
+    source = open_source(options.file)
     name = options.tensor if options.tensor is not None else only_name(source)
     if name is None:
         return list_tensors(source, options)
     record = source[name]
     report = api.analyze(
-        record.read(),
+        record,
         dtype=options.dtype,
         scheme=options.scheme,
         granularity=options.granularity,
@@ -32,7 +33,6 @@ def analyze(options: argparse.Namespace) -> int:
         reduce_range=options.reduce_range,
         narrow_range=options.narrow_range,
         convention=options.convention,
-        name=name,
     )
     return finish(report, options)
 
