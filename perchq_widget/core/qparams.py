@@ -94,7 +94,7 @@ class QParams:
 
     @property
     def granularity(self) -> str:
-        """"tensor" or "channel"."""
+        """ "tensor" or "channel"."""
         return "tensor" if self.ch_axis is None else "channel"
 
     def represented(self) -> tuple[FloatArray, FloatArray]:

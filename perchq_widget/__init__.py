@@ -1,0 +1,75 @@
+"""perchq_widget: see, tune, explain and sign off how a tensor survives quantization, channel by channel.
+
+    >>> import perchq_widget as pq
+    >>> report = pq.calculate("filter_0,-1.2,1,0.73")
+    >>> report.table["quantized"].tolist()
+    [96]
+
+Public names load on first use: importing this package imports neither pandas nor the widget stack.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .api import analyze, calculate
+    from .core.errors import LineError, LinesError, MissingExtra, QuantError, QuantTypeError, QuantValueError
+    from .core.findings import Finding
+    from .core.qparams import QParams, choose_qparams, dequantize, fake_quantize, quantize
+    from .core.schemes import QuantScheme
+    from .panel.app import QuantPanel, show
+    from .report.documents import ChannelReport
+    from .sources.base import TensorRecord, TensorSource, open_source
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "api": ("analyze", "calculate"),
+    "core.errors": ("LineError", "LinesError", "MissingExtra", "QuantError", "QuantTypeError", "QuantValueError"),
+    "core.findings": ("Finding",),
+    "core.qparams": ("QParams", "choose_qparams", "dequantize", "fake_quantize", "quantize"),
+    "core.schemes": ("QuantScheme",),
+    "panel.app": ("QuantPanel", "show"),
+    "report.documents": ("ChannelReport",),
+    "sources.base": ("TensorRecord", "TensorSource", "open_source"),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "ChannelReport",
+    "Finding",
+    "LineError",
+    "LinesError",
+    "MissingExtra",
+    "QParams",
+    "QuantError",
+    "QuantPanel",
+    "QuantScheme",
+    "QuantTypeError",
+    "QuantValueError",
+    "TensorRecord",
+    "TensorSource",
+    "analyze",
+    "calculate",
+    "choose_qparams",
+    "dequantize",
+    "fake_quantize",
+    "open_source",
+    "quantize",
+    "show",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name from its module, once."""
+    if name not in _HOME_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_HOME_OF[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

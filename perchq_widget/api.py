@@ -1,0 +1,145 @@
+"""The functions that users call. They join sources, study and report; the panel and the command line use them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from difflib import get_close_matches
+from functools import wraps
+from inspect import signature
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from .core.errors import QuantTypeError, QuantValueError
+from .core.schemes import QuantScheme
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from .core.qparams import QParams
+    from .report.documents import ChannelReport
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def known_keywords(function: F) -> F:
+    """Make an unknown keyword a TypeError that names the nearest known one."""
+    known = [name for name, each in signature(function).parameters.items() if each.kind is each.KEYWORD_ONLY]
+
+    @wraps(function)
+    def checked(*args: Any, **kwargs: Any) -> Any:
+        for name in kwargs:
+            if name not in signature(function).parameters:
+                near = get_close_matches(name, known, n=1)
+                hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}"
+                raise QuantTypeError(f"{function.__name__}() has no argument {name!r}; {hint}")
+        return function(*args, **kwargs)
+
+    return checked  # type: ignore[return-value]
+
+
+@known_keywords
+def calculate(
+    lines: object,
+    *,
+    mode: str = "ranges",
+    dtype: str = "qint8",
+    scheme: str = "affine",
+    reduce_range: bool = False,
+    convention: str = "calculator",
+    tensor_name: str = "tensor",
+    ch_axis: int = 0,
+) -> ChannelReport:
+    """Quantize one sample per channel from calibration ranges or from given parameters.
+
+    ``lines``: text, a list of lines or tuples, a DataFrame, or the path of a text file. ``mode="ranges"`` reads
+    ``channel,min,max,sample``, ``mode="params"`` reads ``channel,scale,zero_point,sample``. ``tensor_name`` and
+    ``ch_axis`` (which axis the channels are on) label the table and the exports.
+
+    Bad lines are listed in ``report.errors`` and good ones computed; with no good line at all a LinesError holds
+    the whole list. Settings that the convention does not allow raise QuantValueError.
+    """
+    from .report.documents import ChannelReport
+    from .sources.lines import parse_lines
+    from .study.calculator import calculate_table
+
+    settings = QuantScheme(dtype, scheme, "channel", reduce_range, convention=convention)
+    _check_label(tensor_name, ch_axis)
+    return ChannelReport(calculate_table(parse_lines(lines, mode), settings, name=tensor_name, ch_axis=ch_axis))
+
+
+def _check_label(tensor_name: str, ch_axis: int) -> None:
+    if not isinstance(tensor_name, str):
+        raise QuantTypeError(f"tensor_name must be a text, got {tensor_name!r}")
+    if isinstance(ch_axis, bool) or not isinstance(ch_axis, int):
+        raise QuantTypeError(f"ch_axis must be an integer, got {ch_axis!r}")
+
+
+@known_keywords
+def analyze(
+    tensor: object,
+    *,
+    dtype: str = "qint8",
+    scheme: str | None = None,
+    granularity: str | None = None,
+    ch_axis: int = 0,
+    reduce_range: bool = False,
+    narrow_range: bool = False,
+    quant_range: tuple[int, int] | None = None,
+    observer: str = "minmax",
+    clip_ratio: float = 1.0,
+    ranges: tuple[npt.ArrayLike, npt.ArrayLike] | None = None,
+    qparams: QParams | None = None,
+    convention: str | None = None,
+    name: str | None = None,
+    channel_names: Sequence[str] | None = None,
+) -> ChannelReport:
+    """Quantize a real tensor and measure every channel of ``ch_axis``.
+
+    ``tensor``: numpy or torch array of any rank from 1, anything with DLPack or ``__array__``, or a TensorRecord.
+    ``scheme``, ``granularity`` and ``convention`` default to "affine", "channel" and "pytorch". The range is each
+    channel's minimum and maximum, or ``ranges=(min_val, max_val)``, times ``clip_ratio``; ``qparams`` gives the
+    parameters themselves and allows no other setting beside it.
+
+    NaN and infinities are left out of ranges and errors, counted, and reported as findings.
+    """
+    from .report.documents import ChannelReport
+    from .study.tensor import Request, analyze_table, scheme_of
+
+    array, found_name = _read(tensor)
+    if qparams is None:
+        settings = QuantScheme(
+            dtype,
+            "affine" if scheme is None else scheme,
+            "channel" if granularity is None else granularity,
+            reduce_range,
+            narrow_range,
+            quant_range,
+            "pytorch" if convention is None else convention,
+            observer,
+            clip_ratio,
+        )
+    else:
+        beside = {
+            "dtype": dtype not in ("qint8", qparams.dtype), "scheme": scheme is not None,
+            "granularity": granularity is not None, "reduce_range": reduce_range, "narrow_range": narrow_range,
+            "quant_range": quant_range is not None, "observer": observer != "minmax",
+            "clip_ratio": clip_ratio != 1.0, "ranges": ranges is not None, "convention": convention is not None,
+        }  # fmt: skip
+        _refuse_beside_qparams([argument for argument, given in beside.items() if given])
+        settings = scheme_of(qparams)
+    label = found_name if name is None else name
+    return ChannelReport(analyze_table(array, Request(settings, ch_axis, label, channel_names, ranges, qparams)))
+
+
+def _refuse_beside_qparams(arguments: list[str]) -> None:
+    if arguments:
+        raise QuantValueError(f"qparams already says what {', '.join(arguments)} would: leave one of them out")
+
+
+def _read(tensor: object) -> tuple[Any, str]:
+    """The array and a name for it."""
+    from .sources.base import TensorRecord
+    from .sources.memory import as_array
+
+    if isinstance(tensor, TensorRecord):
+        return as_array(tensor.read()), tensor.name
+    return as_array(tensor), "tensor"

@@ -1,0 +1,114 @@
+"""Rules that turn a table's numbers into findings. Each rule looks at all channels at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .affine import PYTORCH_EPS
+from .findings import Finding, Severity
+from .schemes import QuantScheme
+
+LOW_SQNR_DB = 20.0  # noise at a tenth of the signal's amplitude: visible in most layers' outputs
+OUTLIER_RATIO = 10.0  # largest magnitude over root mean square; 4 to 5 for a bell curve
+ZEROED_PCT = 50.0
+EXTREME_SCALES = (float(np.finfo(np.float32).tiny), 1e30)
+
+Mask = npt.NDArray[np.bool_]
+Values = npt.NDArray[Any]
+#: Above this many channels a rule reports once, for the channel where its value is worst.
+LISTED_CHANNELS = 5
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Hit:
+    """One rule's result: the channels it meets, the number that met it, and the words."""
+
+    rule: str
+    severity: Severity
+    where: Mask
+    values: Values
+    message: str  # with {value}
+    next_step: str
+    lowest_is_worst: bool = False
+
+
+def findings_of(hits: Iterable[Hit], names: list[str]) -> tuple[Finding, ...]:
+    """One finding per channel, or one per rule where it meets many, naming the worst channel."""
+    found: list[Finding] = []
+    for hit in hits:
+        rows = np.flatnonzero(hit.where)
+        if len(rows) > LISTED_CHANNELS:
+            values = hit.values[rows]
+            worst = rows[int(np.argmin(values) if hit.lowest_is_worst else np.argmax(values))]
+            prefix, rows = f"{len(rows)} channels; worst here: ", np.array([worst])
+        else:
+            prefix = ""
+        found += [
+            Finding(
+                hit.rule,
+                hit.severity,
+                names[row],
+                float(hit.values[row]),
+                prefix + hit.message.format(value=f"{float(hit.values[row]):.6g}"),
+                hit.next_step,
+            )
+            for row in rows
+        ]
+    order = {"error": 0, "warning": 1, "info": 2}
+    return tuple(sorted(found, key=lambda finding: order[finding.severity]))
+
+
+def finding_names(hits: Iterable[Hit], n_channels: int) -> list[str]:
+    """Per channel, the rules that meet it, joined with "; "."""
+    names: list[list[str]] = [[] for _ in range(n_channels)]
+    for hit in hits:
+        for row in np.flatnonzero(hit.where):
+            names[row].append(hit.rule)
+    return ["; ".join(each) for each in names]
+
+
+def scale_hits(scale: Values, low: Values, high: Values, scheme: QuantScheme) -> list[Hit]:
+    """Rules about the range and the scale that came from it; shared by lines and tensors."""
+    width = high - low
+    extreme = (scale < EXTREME_SCALES[0]) | (scale > EXTREME_SCALES[1])
+    floored = (scale == float(PYTORCH_EPS)) & (width > 0) & (scheme.convention == "pytorch")
+    zero_width = width == 0
+    return [
+        Hit("zero-width", "warning", zero_width, low, "min and max are both {value}: there is no range to divide.",
+            "The scale follows the convention's rule for this case; check that the channel is meant to be constant."),
+        Hit("scale-floor", "warning", floored, scale, "the scale is held at {value}, the least that torch allows.",
+            "The channel's values are smaller than the step; rescale them or leave the channel unquantized."),
+        Hit("extreme-scale", "warning", extreme & ~zero_width, scale, "the scale {value} is extreme for float32.",
+            "Runtimes may flush it to zero or overflow; rescale the channel."),
+    ]  # fmt: skip
+
+
+def line_findings(frame: Any, mode: str, scheme: QuantScheme) -> tuple[Finding, ...]:
+    """Findings of the calculator's table."""
+    column = {name: frame[name].to_numpy() for name in frame.columns}
+    low, high = column["min"].astype(float), column["max"].astype(float)
+    zero = column["zero_point"].astype(float)
+    overflow = np.abs(column["raw_quantized"].astype(float) - column["quantized"].astype(float))
+    off_grid = (zero < scheme.quant_min) | (zero > scheme.quant_max)
+    not_symmetric = (zero != 0) & (scheme.symmetric and mode == "params" and scheme.convention == "calculator")
+    ranges = mode == "ranges"
+    hits = [
+        Hit("zero-off-grid", "warning", off_grid, zero,
+            f"zero_point {{value}} lies outside {scheme.quant_min}..{scheme.quant_max}: real zero is off the grid.",
+            "Include 0 in the range, or use a runtime's convention, which does so by itself."),
+        Hit("clipped", "warning", overflow > 1, overflow, "the sample is clipped by {value} codes.",
+            "Widen the range to hold the sample, or accept the loss."),
+        Hit("low-sqnr", "warning", np.asarray(column["sqnr_db"], float) < LOW_SQNR_DB,
+            np.asarray(column["sqnr_db"], float), f"SQNR is {{value}} dB, below {LOW_SQNR_DB:g} dB.",
+            "The sample is small beside the step; narrow the range or use more bits.", lowest_is_worst=True),
+        Hit("not-symmetric", "warning", not_symmetric, zero,
+            "zero_point {value} is used as typed, but symmetric means 0.", "Choose scheme 'affine', or write 0."),
+    ]  # fmt: skip
+    if ranges:
+        hits = scale_hits(column["scale"].astype(float), low, high, scheme) + hits
+    return findings_of(hits, [str(name) for name in frame["channel"]])

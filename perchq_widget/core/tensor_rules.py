@@ -1,0 +1,84 @@
+"""The rules for real tensors."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .metrics import ChannelErrors
+from .qparams import QParams
+from .ranges import ChannelRanges
+from .rules import LOW_SQNR_DB, OUTLIER_RATIO, ZEROED_PCT, Hit, scale_hits
+from .schemes import QuantScheme
+
+Floats = npt.NDArray[Any]
+
+
+def tensor_hits(
+    observed: ChannelRanges,
+    errors: ChannelErrors,
+    qparams: QParams,
+    scheme: QuantScheme,
+    ends: tuple[Floats, Floats],
+) -> list[Hit]:
+    """Every rule over all channels. ``ends``: raw codes of each channel's smallest and largest value."""
+    low, high = observed.known()
+    some = observed.n_finite > 0
+    scale = np.broadcast_to(qparams.scale.astype(np.float64), low.shape)
+    hits = _value_hits(observed, errors, np.maximum(np.abs(low), np.abs(high)))
+    hits += [_without_zero_width(hit, low, high, qparams) for hit in scale_hits(scale, low, high, scheme)]
+    hits += _error_hits(errors, qparams, ends)
+    one_sided = ((low >= 0) | (high <= 0)) & (low != high) & some
+    hits.append(
+        Hit("one-sided", "info", one_sided & scheme.symmetric & qparams.grid.signed, np.where(low >= 0, low, high),
+            "all values are on one side of zero (nearest: {value}), so symmetric codes leave half the grid unused.",
+            "Choose scheme 'affine', or an unsigned format.")
+    )  # fmt: skip
+    return hits
+
+
+def _without_zero_width(hit: Hit, low: Floats, high: Floats, qparams: QParams) -> Hit:
+    """Drop zero-width hits that say nothing: all zeros has its own rule, and one scale for all has a range."""
+    if hit.rule != "zero-width":
+        return hit
+    return replace(hit, where=hit.where & ((low != 0) | (high != 0)) & (qparams.ch_axis is not None))
+
+
+def _value_hits(observed: ChannelRanges, errors: ChannelErrors, top: Floats) -> list[Hit]:
+    rms = np.sqrt(errors.mean(errors.signal))
+    ratio = np.divide(top, rms, out=np.zeros_like(top), where=rms > 0)
+    bad = observed.n_nan + observed.n_inf
+    return [
+        Hit("empty", "error", observed.n_finite == 0, bad, "no value is finite; NaN or infinite: {value}.",
+            "Find the operation that made them; this channel cannot be quantized."),
+        Hit("non-finite", "error", (bad > 0) & (observed.n_finite > 0), bad,
+            "NaN or infinite values: {value}. They are left out of range and errors.",
+            "Find the operation that made them before quantizing."),
+        Hit("all-zero", "info", (top == 0) & (observed.n_finite > 0), top, "all values are zero.",
+            "The channel may be pruned away."),
+        Hit("outlier", "info", ratio > OUTLIER_RATIO, ratio,
+            f"the largest magnitude is {{value}} times the root mean square (above {OUTLIER_RATIO:g}).",
+            "It sets the step for all others; clip it, or keep the channel in a wider format."),
+    ]  # fmt: skip
+
+
+def _error_hits(errors: ChannelErrors, qparams: QParams, ends: tuple[Floats, Floats]) -> list[Hit]:
+    overflow = np.maximum(qparams.quant_min - ends[0], ends[1] - qparams.quant_max)
+    zeroed = 100.0 * errors.zeroed / np.maximum(errors.n, 1)
+    zero = np.broadcast_to(qparams.zero_point, overflow.shape).astype(np.float64)
+    off_grid = (zero < qparams.quant_min) | (zero > qparams.quant_max)
+    return [
+        Hit("zero-off-grid", "warning", off_grid, zero,
+            f"zero_point {{value}} lies outside {qparams.quant_min}..{qparams.quant_max}: real zero is off the grid.",
+            "Include 0 in the range, or use a runtime's convention, which does so by itself."),
+        Hit("clipped", "warning", (overflow > 1) & (errors.clipped > 0), overflow,
+            "values are clipped by up to {value} codes.", "Widen the range, or accept the loss knowingly."),
+        Hit("low-sqnr", "warning", errors.sqnr_db < LOW_SQNR_DB, errors.sqnr_db,
+            f"SQNR is {{value}} dB, below {LOW_SQNR_DB:g} dB.",
+            "Look for outliers, choose a finer granularity, or give the channel more bits.", lowest_is_worst=True),
+        Hit("zeroed", "warning", zeroed > ZEROED_PCT, zeroed, "{value} % of the values became zero.",
+            "The step is large beside most values; look for outliers."),
+    ]  # fmt: skip
