@@ -1,0 +1,228 @@
+"""From the report's JSON to what ``data/report.typ`` sets: every value checked, cleaned and of a known type.
+
+The JSON may come out of a stranger's notebook, so no key is trusted to exist, to have its type or a sane size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from .document_table import table_view
+from .text import TextCleaner, breakable
+from .values import decibels, items, mapping, number, operators, pair_rows, text
+
+MIMETYPE = "application/vnd.perchq.report+json"
+_SCHEMA = "perchq.report/1"
+_MAX_FINDINGS = 60
+_MAX_ERRORS = 200
+_MAX_DEPTH = 12
+_KINDS = {"ranges": "Calibration ranges", "params": "Manual parameters", "tensor": "Tensor"}
+_SEVERITIES = ("error", "warning", "info")
+
+View = dict[str, Any]
+AddFigure = Callable[[str, str], View | None]
+
+
+class DocumentError(ValueError):
+    """The JSON is no report of a schema that this exporter knows."""
+
+
+def report_view(document: object, cleaner: TextCleaner, add_figure: AddFigure) -> View:
+    """Return the view of one ``application/vnd.perchq.report+json`` document.
+
+    ``add_figure(svg, title)`` stores a figure and returns its path, width and height, or None if it is unusable.
+    Raises DocumentError when ``document`` is not a mapping of schema perchq.report/1.
+    """
+    given = mapping(document)
+    if not text(given.get("schema")).startswith(_SCHEMA):
+        raise DocumentError(f"not a {_SCHEMA} document")
+    # Cleaned before anything is cut or given break points, which cleaning would take out again.
+    source = clean_tree({key: value for key, value in given.items() if key != "figures"}, cleaner)
+    return {
+        **_heading(source),
+        "tiles": _tiles(source),
+        "facts": _facts(source),
+        "summary": pair_rows(source.get("summary_rows")),
+        **_findings(source),
+        "errors": [_line_error(entry) for entry in items(source.get("errors"))[:_MAX_ERRORS]],
+        "explanation": _explanation(mapping(source.get("explanation"))),
+        "convention": _convention(mapping(source.get("convention"))),
+        "table": table_view(source),
+        "lines": text(source.get("lines")),
+        "reproduce": text(source.get("reproduce")),
+        "versions": _versions(source),
+        "figures": _figures(mapping(given.get("figures")), cleaner, add_figure),
+    }
+
+
+def clean_tree(value: Any, cleaner: TextCleaner, depth: int = 0) -> Any:
+    """Clean every string of a tree of dicts and lists, keys too; what lies deeper than any report goes is left out."""
+    if isinstance(value, str):
+        return cleaner.clean(value)
+    if depth > _MAX_DEPTH:
+        return None
+    if isinstance(value, Mapping):
+        return {cleaner.clean(key): clean_tree(item, cleaner, depth + 1) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [clean_tree(item, cleaner, depth + 1) for item in value]
+    return value
+
+
+def _heading(source: Mapping[str, Any]) -> View:
+    kind = _KINDS.get(text(source.get("kind")), "Report")
+    title = " ".join(text(source.get("title")).split()) or "Quantization report"
+    created = text(source.get("created"))
+    dated = f" · {created[:10]}" if created else ""
+    return {
+        "title": breakable(title[:300], 40),
+        "caption": breakable(text(source.get("caption"))[:1000], 60),
+        "kind-title": f"Quantization review · {kind}{dated}",
+    }
+
+
+def _tiles(source: Mapping[str, Any]) -> list[View]:
+    summary = mapping(source.get("summary"))
+    flags = {text(flag) for row in items(source.get("row_flags")) for flag in items(row)}
+    clipped = number(summary.get("clipped"))
+    channels = number(summary.get("channels", mapping(source.get("tensor")).get("n_channels")))
+    clipped_channels = number(summary.get("clipped_channels"))
+    return [
+        _tile("Channels", channels, _granularity_note(source)),
+        _tile("Overall SQNR", decibels(summary.get("sqnr_db")), "signal to quantization noise"),
+        _tile(
+            "Clipped values",
+            f"▲ {clipped}" if clipped not in ("0", "") else clipped,
+            f"in {clipped_channels} of {channels} channels" if clipped_channels else "",
+            tone="plain" if clipped in ("0", "") else "clipped",
+        ),
+        _tile(
+            "Worst channel",
+            ("▼ " if "low_sqnr" in flags else "") + text(summary.get("worst_channel"))[:200],
+            decibels(summary.get("worst_sqnr_db")),
+            tone="low" if "low_sqnr" in flags else "plain",
+        ),
+    ]
+
+
+def _granularity_note(source: Mapping[str, Any]) -> str:
+    granularity = text(mapping(source.get("settings")).get("granularity"))
+    return f"quantized per {granularity}" if granularity else ""
+
+
+def _tile(label: str, value: str, note: str, tone: str = "plain") -> View:
+    shown = value or "–"
+    size = 15 if len(shown) <= 12 else 11 if len(shown) <= 22 else 8.5
+    return {"label": label, "value": breakable(shown, 18), "note": note, "tone": tone, "size": size}
+
+
+def _facts(source: Mapping[str, Any]) -> list[list[str]]:
+    tensor, settings = mapping(source.get("tensor")), mapping(source.get("settings"))
+    shape = " × ".join(text(side) for side in items(tensor.get("shape"))[:16])
+    rows = [
+        ("Name", breakable(text(tensor.get("name"))[:300], 30)),
+        ("Shape", f"{shape} {text(tensor.get('dtype'))}".strip()),
+        ("Channel axis", number(tensor.get("ch_axis"))),
+        ("Values", number(tensor.get("n"))),
+        ("Number format", text(settings.get("dtype"))),
+        ("Codes", _codes(settings)),
+        ("Scheme", ", ".join(filter(None, (text(settings.get("scheme")), _granularity_note(source))))),
+        ("Reduce range", _yes_no(settings.get("reduce_range"))),
+        ("Narrow range", _yes_no(settings.get("narrow_range"))),
+        ("Convention", text(settings.get("convention"))),
+        ("Range from", _observer(settings)),
+    ]
+    return [[label, value] for label, value in rows if value]
+
+
+def _codes(settings: Mapping[str, Any]) -> str:
+    low, high = number(settings.get("quant_min")), number(settings.get("quant_max"))
+    return f"{low} to {high}" if low and high else ""
+
+
+def _yes_no(value: object) -> str:
+    return "" if value is None else "on" if value is True else "off" if value is False else text(value)
+
+
+def _observer(settings: Mapping[str, Any]) -> str:
+    ratio = settings.get("clip_ratio")
+    clip = f", clip ratio {number(ratio)}" if isinstance(ratio, int | float) and ratio != 1 else ""
+    return text(settings.get("observer")) + clip
+
+
+def _findings(source: Mapping[str, Any]) -> View:
+    found = [mapping(entry) for entry in items(source.get("findings"))]
+    ranked = sorted(found, key=lambda entry: _SEVERITIES.index(_severity(entry)))
+    left = len(ranked) - _MAX_FINDINGS
+    note = f"{left} more findings are in the JSON and HTML exports." if left > 0 else ""
+    return {"findings": [_finding(entry) for entry in ranked[:_MAX_FINDINGS]], "findings-note": note}
+
+
+def _severity(entry: Mapping[str, Any]) -> str:
+    severity = text(entry.get("severity"))
+    return severity if severity in _SEVERITIES else "info"
+
+
+def _finding(entry: Mapping[str, Any]) -> View:
+    channel = entry.get("channel")
+    return {
+        "severity": _severity(entry),
+        "channel": "all" if channel is None else breakable(text(channel)[:120], 14),
+        "message": breakable(text(entry.get("message"))[:2000], 50),
+        "next": breakable(text(entry.get("next_step"))[:2000], 50),
+    }
+
+
+def _line_error(entry: object) -> View:
+    error = mapping(entry)
+    return {
+        "line": number(error.get("line")),
+        "text": breakable(text(error.get("text"))[:500], 30),
+        "reason": breakable(text(error.get("reason"))[:500], 30),
+    }
+
+
+def _explanation(entry: Mapping[str, Any]) -> View:
+    steps = [mapping(step) for step in items(entry.get("steps"))[:40]]
+    return {
+        "title": text(entry.get("title")),
+        "steps": [
+            {
+                "name": text(step.get("name")),
+                "formula": operators(text(step.get("formula"))),
+                "numbers": operators(text(step.get("numbers"))),
+                "result": operators(breakable(text(step.get("result")), 24)),
+                "note": text(step.get("note")),
+            }
+            for step in steps
+        ],
+        "source": text(entry.get("source")),
+    }
+
+
+def _convention(entry: Mapping[str, Any]) -> View:
+    foot = " ".join(filter(None, (text(entry.get("checked")), text(entry.get("source")))))
+    return {
+        "title": text(entry.get("title")) or text(entry.get("name")),
+        "rule": [operators(text(rule)) for rule in items(entry.get("rule"))[:40]],
+        "foot": foot,
+    }
+
+
+def _versions(source: Mapping[str, Any]) -> str:
+    versions = mapping(source.get("versions"))
+    made = ", ".join(f"{text(name)} {text(value)}" for name, value in list(versions.items())[:12])
+    created = text(source.get("created"))
+    return f"Made with {made}" + (f" on {created}." if created else ".") if made else created
+
+
+def _figures(entry: Mapping[str, Any], cleaner: TextCleaner, add_figure: AddFigure) -> list[View]:
+    titles = mapping(entry.get("titles"))
+    figures = []
+    for key in ("histogram", "overview"):
+        svg = text(entry.get(key))
+        title = cleaner.clean(text(titles.get(key)) or key.capitalize())
+        figure = add_figure(svg, title) if svg else None
+        if figure is not None:
+            figures.append(figure)
+    return figures
