@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from perchq_widget.report.text import escape
 
-FONT = "Liberation Sans, Arial, Helvetica, DejaVu Sans, DejaVu Sans Mono"
+FONT = "Liberation Sans, Arial, Helvetica, DejaVu Sans"
 BLUE, VERMILLION, ORANGE, SKY, PINK = "#0072B2", "#D55E00", "#E69F00", "#56B4E9", "#CC79A7"
 INK, GREY, FAINT = "#222222", "#666666", "#DDDDDD"
 # Text in the mark's hue, dark enough to read on white (contrast 4.5 and more).
@@ -44,7 +44,7 @@ def fit(text: str, width: float, size: float = 12) -> str:
     keep = len(text) - 1
     while keep > 2:
         head = keep // 3
-        short = f"{text[:head]}…{text[len(text) - (keep - head):]}"
+        short = f"{text[:head]}…{text[len(text) - (keep - head) :]}"
         if text_width(short, size) <= width:
             return short
         keep -= max(1, keep // 8)

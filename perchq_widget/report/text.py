@@ -12,14 +12,30 @@ import re
 import unicodedata
 from numbers import Integral, Real
 
+import numpy as np
+
 # Printable for Python, blank on the page.
 _BLANKS = frozenset("\u2800\u3164\uffa0\u115f\u1160")
 _CONTROL_PICTURES = {"\n": "⏎", "\r": "␍", "\t": "⇥", "\0": "␀"}
 _FORMULA = re.compile(r"'*(?:\s*[=+\-@＝＋－＠]|[\t\r\n])")  # noqa: RUF001 - full-width forms start formulas too
+_SURROGATE = re.compile(r"[\ud800-\udfff]")
 _INTEGER_COLUMNS = frozenset({"n", "zero_point", "raw_quantized", "quantized", "clipped"})
 _SHORT_COLUMNS = frozenset(
     {"abs_error", "max_abs_error", "mean_abs_error", "pct_error", "mean_pct_error", "mse", "clipped_pct", "zeroed_pct"}
 )
+
+_TITLES = {
+    "raw_quantized": "raw code",
+    "quantized": "code",
+    "abs_error": "abs. error",
+    "max_abs_error": "max abs. error",
+    "mean_abs_error": "mean abs. error",
+    "pct_error": "error, %",
+    "clipped_pct": "clipped, %",
+    "zeroed_pct": "zeroed, %",
+    "sqnr_db": "SQNR, dB",
+    "mse": "MSE",
+}
 
 
 def _nonfinite(x: float) -> str:
@@ -63,9 +79,14 @@ def short_number(x: float, digits: int = 4) -> str:
     return _tidy_exponent(f"{value:.{digits}g}")
 
 
+def column_title(column: str) -> str:
+    """Heading of a table column, with its unit: ``sqnr_db`` is ``SQNR, dB``."""
+    return _TITLES.get(column, clean_name(column).replace("_", " "))
+
+
 def format_cell(column: str, value: object) -> str:
     """One cell of the channel table as text, by its column: codes whole, dB with two decimals, errors short."""
-    if isinstance(value, bool) or type(value).__name__ == "bool_":
+    if isinstance(value, (bool, np.bool_)):
         return "yes" if value else "no"
     if not isinstance(value, Real):
         return "" if value is None else clean_name(str(value))
@@ -96,12 +117,17 @@ def _visible(char: str) -> str:
     return char if harmless and char not in _BLANKS else f"⟨U+{ord(char):04X}⟩"
 
 
+def whole_text(text: str) -> str:
+    """``text`` with lone surrogates made visible: they are no characters, and no file can hold them."""
+    return _SURROGATE.sub(lambda match: _visible(match.group()), text)
+
+
 def shorten(text: str, limit: int) -> str:
     """Cut ``text`` to ``limit`` characters, the end kept because names differ there (``layer1.0.…conv2.weight``)."""
     if len(text) <= limit:
         return text
     head = (limit - 1) // 3
-    return f"{text[:head]}…{text[len(text) - (limit - 1 - head):]}"
+    return f"{text[:head]}…{text[len(text) - (limit - 1 - head) :]}"
 
 
 def csv_safe(name: str) -> str:

@@ -1,0 +1,76 @@
+"""The channel table as rows of a document: which rows, in which order, how they read, which stand out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from perchq_widget.core.rules import LOW_SQNR_DB
+from perchq_widget.report.text import format_cell
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+MOST_ROWS = 200
+WORST_ROWS = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Rows of a document, parallel: raw cells, the same as text, and flags (``clipped``, ``low_sqnr``)."""
+
+    columns: list[str]
+    cells: list[list[object]]
+    texts: list[list[str]]
+    flags: list[list[str]]
+    total: int
+
+    @property
+    def note(self) -> str:
+        """What is left out and where it is; empty if nothing is."""
+        if len(self.cells) == self.total:
+            return ""
+        return (
+            f"The {len(self.cells):,} channels with the lowest SQNR, worst first, of {self.total:,}. "
+            "All of them are in the CSV and JSON exports and in report.table."
+        )
+
+
+def worst_first(sqnr_db: NDArray[np.float64]) -> NDArray[np.intp]:
+    """Positions from lowest to highest SQNR; ties in table order, channels without a value (NaN) last."""
+    return np.argsort(sqnr_db, kind="stable")
+
+
+def take_rows(table: pd.DataFrame, *, every: bool = False) -> Rows:
+    """All rows in table order up to 200 (or if ``every``), else the worst 100."""
+    total = len(table)
+    shown = table
+    if total > MOST_ROWS and not every:
+        shown = table.iloc[worst_first(table["sqnr_db"].to_numpy(dtype=np.float64))[:WORST_ROWS]]
+    columns = [str(column) for column in table.columns]
+    series = [shown[column].tolist() for column in table.columns]
+    texts = [[format_cell(name, cell) for cell in cells] for name, cells in zip(columns, series, strict=True)]
+    return Rows(columns, _by_row(series), _by_row(texts), row_flags(shown), total)
+
+
+def _by_row(columns: Sequence[Sequence[Any]]) -> list[list[Any]]:
+    return [list(row) for row in zip(*columns, strict=True)]
+
+
+def row_flags(table: pd.DataFrame) -> list[list[str]]:
+    """Per row which of ``clipped`` and ``low_sqnr`` hold.
+
+    A calculator's row is clipped if its sample is. A tensor's channel is if it has the finding: under rules that
+    divide by 127.5 the extreme value lies half a step outside, and its clip by one step is normal.
+    """
+    if "findings" in table.columns:
+        clipped = ["clipped" in str(names).split("; ") for names in table["findings"]]
+    else:
+        clipped = [bool(value) for value in table["clipped"]]
+    low = (table["sqnr_db"].to_numpy(dtype=np.float64) < LOW_SQNR_DB).tolist()
+    marked = zip(clipped, low, strict=True)
+    return [["clipped"] * is_clipped + ["low_sqnr"] * is_low for is_clipped, is_low in marked]

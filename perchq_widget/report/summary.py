@@ -1,0 +1,54 @@
+"""The summary of a result as lines to print, each with its unit."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from perchq_widget.report.text import clean_name, format_cell, format_number, short_number
+
+
+def summary_rows(summary: Mapping[str, Any], kind: str) -> list[list[str]]:
+    """``[label, text]`` pairs in reading order; a key of ``summary`` that has no line here is not shown."""
+    pct = "mean_pct_error" if "mean_pct_error" in summary else "pct_error"
+    return [
+        ["Channels", short_number(summary["channels"])],
+        ["Clipped", _clipped(summary, kind)],
+        *_non_finite(summary),
+        ["Mean absolute error", short_number(summary["mean_abs_error"])],
+        ["Largest absolute error", short_number(summary["max_abs_error"])],
+        ["Mean percentage error" if pct == "mean_pct_error" else "Percentage error", f"{short_number(summary[pct])} %"],
+        ["Overall SQNR", decibels(summary["sqnr_db"])],
+        ["Worst channel", f"{clean_name(str(summary['worst_channel']))}, {decibels(summary['worst_sqnr_db'])}"],
+        ["Scale range", _range(summary["scale_min"], summary["scale_max"])],
+    ]
+
+
+def _non_finite(summary: Mapping[str, Any]) -> list[list[str]]:
+    count = summary.get("non_finite", 0)
+    return [["Not finite, left out", f"{count:,} values"]] if count else []
+
+
+def decibels(value: float) -> str:
+    """SQNR with its unit; the infinite ones in words."""
+    if value == math.inf:
+        return "exact (no error)"
+    if value == -math.inf:
+        return "signal lost"
+    return "no value" if math.isnan(value) else f"{format_cell('sqnr_db', float(value))} dB"
+
+
+def _clipped(summary: Mapping[str, Any], kind: str) -> str:
+    channels, pct = summary["clipped_channels"], summary["clipped_pct"]
+    if not channels:
+        return "none"
+    if kind != "tensor":
+        return f"{short_number(channels)} of {short_number(summary['channels'])} channels ({short_number(pct)} %)"
+    count = summary["clipped"]
+    values = "value" if count == 1 else "values"
+    return f"{short_number(count)} {values} ({short_number(pct)} %) in {short_number(channels)} channels"
+
+
+def _range(low: float, high: float) -> str:
+    return format_number(low) if low == high else f"{format_number(low)} to {format_number(high)}"
