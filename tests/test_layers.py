@@ -180,8 +180,14 @@ def test_every_third_party_is_declared() -> None:
 def test_rooms_are_small(path: Path) -> None:
     assert len(path.read_text(encoding="utf-8").splitlines()) <= MAX_MODULE_LINES
     functions = [n for n in ast.walk(tree_of(path)) if isinstance(n, (ast.FunctionDef, ast.AsyncFunctionDef))]
-    long = [f.name for f in functions if (f.end_lineno or f.lineno) - f.lineno + 1 > MAX_FUNCTION_LINES]
-    assert not long
+    assert not [f.name for f in functions if length(f) > MAX_FUNCTION_LINES]
+
+
+def length(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    """Lines of a function without its docstring, which may be as long as the contract needs."""
+    text = ast.get_docstring(function, clean=False)
+    total = (function.end_lineno or function.lineno) - function.lineno + 1
+    return total - (0 if text is None else text.count("\n") + 1)
 
 
 def run_python(code: str) -> str:

@@ -13,8 +13,8 @@ import perchq_widget as pq
 FUNCTIONS = {
     "calculate": "lines, *, mode='ranges', dtype='qint8', scheme='affine', reduce_range=False, "
     "convention='calculator', tensor_name='tensor', ch_axis=0",
-    "choose_qparams": "min_val, max_val, *, dtype, scheme, convention, reduce_range=False, narrow_range=False, "
-    "quant_range=None, ch_axis=None",
+    "choose_qparams": "min_val, max_val, *, dtype='qint8', scheme='affine', convention='pytorch', reduce_range=False, "
+    "narrow_range=False, quant_range=None, ch_axis=None",
     "quantize": "x, qparams",
     "dequantize": "codes, qparams",
     "fake_quantize": "x, qparams",

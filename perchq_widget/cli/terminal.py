@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import textwrap
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -95,7 +96,8 @@ def table_lines(
     lines += [_marked(joined(line), flag, look) for line, flag in zip(cells, flags, strict=True)]
     if left_out:
         names = [name for name in columns if name in left_out]
-        lines.append(f"   (no room for {', '.join(names)}; a wider terminal or --csv has them)")
+        note = f"(no room for {', '.join(names)}; a wider terminal or --csv has them)"
+        lines += textwrap.wrap(note, look.width or 80, initial_indent="   ", subsequent_indent="   ")
     return lines
 
 
