@@ -36,8 +36,8 @@ class ChannelTable:
 
     ``kind``: "ranges" or "params" (calculator) or "tensor". ``frame`` has one row per channel with the columns of
     CALCULATOR_COLUMNS or TENSOR_COLUMNS. ``range_from`` says where the range came from ("minmax", "given ranges",
-    "given qparams", "lines"); ``calibration`` holds given ranges. ``array`` is the tensor itself (a reference, so that codes can be made on demand),
-    ``lines`` the calculator's parsed input.
+    "given qparams", "lines"); ``calibration`` holds given ranges. ``array`` is the tensor itself (a reference, so
+    that codes can be made on demand), ``lines`` the calculator's parsed input.
     """
 
     kind: str

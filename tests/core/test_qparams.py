@@ -1,0 +1,249 @@
+"""Parameters and values through them, with torch as the judge of the pytorch convention."""
+
+import math
+import warnings
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from needs import oracle
+
+from perchq_widget.core.errors import QuantTypeError, QuantValueError
+from perchq_widget.core.qparams import QParams, choose_qparams, dequantize, fake_quantize, quantize
+
+RNG = np.random.default_rng(2026)
+N_RANGES = 10_000
+SETTINGS = [
+    (dtype, scheme, reduce_range, quant_range)
+    for dtype, full in (("qint8", (-127, 127)), ("quint8", (0, 15)))
+    for scheme in ("affine", "symmetric")
+    for reduce_range in (False, True)
+    for quant_range in (None, full)
+    if not (dtype == "quint8" and scheme == "symmetric" and reduce_range)
+]
+
+
+def random_data(n: int = N_RANGES, per_channel: int = 24) -> np.ndarray:
+    """Rows over many magnitudes: mixed signs, one-sided, constant, zero and tiny ones among them."""
+    x = RNG.standard_normal((n, per_channel)) * 10.0 ** RNG.uniform(-9, 6, (n, 1))
+    x[: n // 10] = np.abs(x[: n // 10])
+    x[n // 10 : n // 5] = -np.abs(x[n // 10 : n // 5])
+    x[n // 5 : n // 5 + 20] = 0.0
+    x[n // 5 + 20 : n // 5 + 40] = x[n // 5 + 20 : n // 5 + 40, :1]
+    x[n // 5 + 40 : n // 5 + 400] = np.round(x[n // 5 + 40 : n // 5 + 400], 0)
+    return x.astype(np.float32)
+
+
+@pytest.mark.oracle
+@pytest.mark.parametrize(("dtype", "scheme", "reduce_range", "quant_range"), SETTINGS)
+def test_per_channel_bits_equal_torch(dtype, scheme, reduce_range, quant_range) -> None:
+    torch = oracle("torch")
+    observers = pytest.importorskip("torch.ao.quantization")
+    x = random_data()
+    ends = {} if quant_range is None else {"quant_min": quant_range[0], "quant_max": quant_range[1]}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch announces that qint8 tensors will go
+        observer = observers.PerChannelMinMaxObserver(
+            ch_axis=0, dtype=getattr(torch, dtype), qscheme=getattr(torch, f"per_channel_{scheme}"),
+            reduce_range=reduce_range, **ends,
+        )  # fmt: skip
+        observer(torch.from_numpy(x))
+        scale, zero_point = observer.calculate_qparams()
+    ours = choose_qparams(
+        x.min(1), x.max(1), dtype=dtype, scheme=scheme, reduce_range=reduce_range, quant_range=quant_range
+    )
+    assert (ours.quant_min, ours.quant_max) == (observer.quant_min, observer.quant_max)
+    assert np.array_equal(ours.scale.view(np.int32), scale.numpy().view(np.int32))
+    assert np.array_equal(ours.zero_point, zero_point.numpy())
+    theirs = torch.fake_quantize_per_channel_affine(
+        torch.from_numpy(x), scale, zero_point.int(), 0, observer.quant_min, observer.quant_max
+    ).numpy()
+    assert np.array_equal(fake_quantize(x, ours).view(np.int32), theirs.view(np.int32))
+
+
+@pytest.mark.oracle
+@pytest.mark.parametrize(("dtype", "scheme", "reduce_range", "quant_range"), SETTINGS)
+def test_per_tensor_bits_equal_torch(dtype, scheme, reduce_range, quant_range) -> None:
+    torch = oracle("torch")
+    observers = pytest.importorskip("torch.ao.quantization")
+    x = random_data()
+    ends = {} if quant_range is None else {"quant_min": quant_range[0], "quant_max": quant_range[1]}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch announces that qint8 tensors will go
+        observer = observers.MinMaxObserver(
+            dtype=getattr(torch, dtype),
+            qscheme=getattr(torch, f"per_tensor_{scheme}"),
+            reduce_range=reduce_range,
+            **ends,
+        )
+        for row in x[::10]:  # over all settings that is some ten thousand ranges
+            observer.min_val, observer.max_val = (torch.tensor(end) for end in (row.min(), row.max()))
+            scale, zero_point = observer.calculate_qparams()
+            ours = choose_qparams(
+                row.min(), row.max(), dtype=dtype, scheme=scheme, reduce_range=reduce_range, quant_range=quant_range
+            )
+            assert ours.scale == scale.numpy().item()
+            assert ours.zero_point == zero_point.item()
+            theirs = torch.fake_quantize_per_tensor_affine(
+                torch.from_numpy(row), scale.item(), int(zero_point), observer.quant_min, observer.quant_max
+            ).numpy()
+            assert np.array_equal(fake_quantize(row, ours).view(np.int32), theirs.view(np.int32))
+
+
+@pytest.mark.oracle
+def test_torch_refuses_what_our_table_refuses() -> None:
+    torch = oracle("torch")
+    observers = pytest.importorskip("torch.ao.quantization")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with pytest.raises(NotImplementedError):
+            observers.MinMaxObserver(dtype=torch.quint8, qscheme=torch.per_tensor_symmetric, reduce_range=True)(
+                torch.ones(3)
+            )
+
+
+ends = st.floats(-1e6, 1e6, width=32)
+
+
+@st.composite
+def fitted(draw: st.DrawFn) -> tuple[QParams, float, float]:
+    """Parameters of a random range under random allowed settings, and the range."""
+    low, high = sorted((draw(ends), draw(ends)))
+    dtype = draw(st.sampled_from(("qint8", "quint8")))
+    scheme = draw(st.sampled_from(("affine", "symmetric")))
+    convention = draw(st.sampled_from(("calculator", "pytorch")))
+    reduce_range = draw(st.booleans()) and not (dtype == "quint8" and scheme == "symmetric")
+    try:
+        qparams = choose_qparams(
+            low, high, dtype=dtype, scheme=scheme, convention=convention, reduce_range=reduce_range
+        )
+    except QuantValueError as error:
+        assert "zero_point must lie" in str(error)  # a far, narrow range under the calculator's unclamped rule
+        return draw(fitted())
+    return qparams, low, high
+
+
+@given(fitted(), st.floats(0, 1))
+def test_error_is_at_most_half_a_step_inside_the_grid(found, position: float) -> None:
+    qparams, _, _ = found
+    low, high = (float(end) for end in qparams.represented())
+    x = qparams.rules.dtype.type(low + (high - low) * position)
+    error = abs(float(x) - float(fake_quantize(x, qparams)))
+    slack = (abs(low) + abs(high)) * float(np.finfo(qparams.rules.dtype).eps)
+    assert error <= float(qparams.scale) / 2 + slack
+
+
+@given(fitted(), st.lists(st.floats(-2e6, 2e6), min_size=2, max_size=50))
+def test_codes_are_monotone_and_in_bounds(found, values: list[float]) -> None:
+    qparams, _, _ = found
+    codes = quantize(np.sort(np.array(values)), qparams).astype(int)
+    assert (np.diff(codes) >= 0).all()
+    assert codes.min() >= qparams.quant_min
+    assert codes.max() <= qparams.quant_max
+
+
+@given(ends, ends, st.floats(0, 1), st.sampled_from(("qint8", "quint8")))
+def test_affine_never_clips_by_more_than_rounding(first: float, second: float, position: float, dtype: str) -> None:
+    low, high = min(first, second, 0.0), max(first, second, 0.0)
+    qparams = choose_qparams(low, high, dtype=dtype)
+    x = np.float32(low + (high - low) * position)
+    slack = (abs(low) + abs(high)) * float(np.finfo(np.float32).eps)
+    assert abs(float(x) - float(fake_quantize(x, qparams))) <= float(qparams.scale) + slack
+
+
+def test_calculator_decides_ties_exactly_for_floats_too() -> None:
+    qparams = choose_qparams(-0.8, 0.9, convention="calculator")
+    assert quantize(-0.21, qparams) == -40  # float64 alone says -39
+    many = np.full((3, 5), -0.21)
+    per_channel = choose_qparams([-0.8] * 5, [0.9] * 5, convention="calculator", ch_axis=1)
+    assert (quantize(many, per_channel) == -40).all()
+
+
+@pytest.mark.parametrize("convention", ["calculator", "pytorch"])
+def test_nan_becomes_zero_point_and_inf_saturates(convention: str) -> None:
+    qparams = choose_qparams(-1.0, 3.0, convention=convention)
+    x = np.array([np.nan, np.inf, -np.inf, 1e30, 0.0], np.float32)
+    assert quantize(x, qparams).tolist() == [int(qparams.zero_point), 127, -128, 127, int(qparams.zero_point)]
+    back = fake_quantize(x, qparams)
+    assert math.isnan(back[0])
+    assert np.isfinite(back[1:]).all()
+
+
+def test_shapes_and_dtypes() -> None:
+    x = RNG.standard_normal((3, 4, 5)).astype(np.float32)
+    qparams = choose_qparams(x.min((0, 2)), x.max((0, 2)), dtype="quint8", ch_axis=1)
+    codes = quantize(x, qparams)
+    assert codes.shape == x.shape
+    assert codes.dtype == np.uint8
+    assert dequantize(codes, qparams).dtype == np.float32
+    assert quantize(np.float32(0.5), choose_qparams(0, 1)).shape == ()
+    by_hand = np.clip(np.rint(x * (np.float32(1) / qparams.scale)[:, None]) + qparams.zero_point[:, None], 0, 255)
+    assert np.array_equal(codes, by_hand)
+
+
+def test_long_tensors_go_in_chunks() -> None:
+    x = RNG.standard_normal((1000, 300)).astype(np.float32)
+    qparams = choose_qparams(x.min(1), x.max(1))
+    rows = [quantize(x[i], choose_qparams(x[i].min(), x[i].max())) for i in range(1000)]
+    assert np.array_equal(quantize(x, qparams), np.stack(rows))
+
+
+def test_qparams_are_values() -> None:
+    one, two = choose_qparams(-1, 1), choose_qparams(-1, 1)
+    assert one == two
+    assert one != choose_qparams(-1, 2)
+    assert one != "scale"
+    with pytest.raises(ValueError, match="read-only"):
+        one.scale[...] = 2
+    with pytest.raises(TypeError):
+        hash(one)
+
+
+@pytest.mark.parametrize(
+    ("scale", "zero_point", "options", "message"),
+    [
+        (0.0, 0, {}, "scale must be finite and above 0"),
+        (-1.0, 0, {}, "scale must be finite and above 0"),
+        (math.inf, 0, {}, "scale must be finite and above 0"),
+        (1e-60, 0, {}, "scale must be finite and above 0 in float32"),
+        (1.0, 300, {}, "zero_point must lie in -128..127"),
+        (1.0, 0.5, {}, "zero_point must be integers"),
+        ([1.0, 2.0], [0, 0], {}, "ch_axis must be given exactly"),
+        (1.0, 0, {"ch_axis": 0}, "ch_axis must be given exactly"),
+        ([1.0], [0, 0], {"ch_axis": 0}, "one shape"),
+        ([[1.0]], [[0]], {"ch_axis": 0}, "one per channel"),
+        (1.0, 0, {"quant_max": 200}, "quant_range"),
+    ],
+)
+def test_bad_parameters_are_named(scale, zero_point, options, message) -> None:
+    with pytest.raises((QuantValueError, QuantTypeError), match=message):
+        QParams(scale, zero_point, dtype="qint8", convention="pytorch", **options)
+
+
+def test_calculator_takes_zero_points_outside_the_codes() -> None:
+    assert int(QParams(1.0, -298, dtype="qint8", convention="calculator").zero_point) == -298
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "message"),
+    [(2, 1, "min_val <= max_val"), (math.nan, 1, "finite"), (0, math.inf, "finite"), ([0, 0], [1], "one shape")],
+)
+def test_bad_ranges_are_named(low, high, message) -> None:
+    with pytest.raises(QuantValueError, match=message):
+        choose_qparams(low, high)
+
+
+def test_a_range_that_overflows_the_runtime_raises() -> None:
+    with pytest.raises(QuantValueError, match="scale must be finite and above 0 in float32, got inf"):
+        choose_qparams(-3e38, 3e38)
+
+
+def test_wrong_axis_and_count_are_named() -> None:
+    qparams = choose_qparams([0, 0], [1, 1], ch_axis=1)
+    with pytest.raises(QuantValueError, match="3 channels on axis 1 but scale has 2"):
+        quantize(np.zeros((2, 3)), qparams)
+    with pytest.raises(QuantValueError, match=r"ch_axis must lie in -1..0"):
+        quantize(np.zeros(2), qparams)
+    with pytest.raises(QuantTypeError, match="codes must be integers"):
+        dequantize(np.zeros((1, 2)), qparams)
