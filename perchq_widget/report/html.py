@@ -13,6 +13,8 @@ from typing import Any
 from perchq_widget.report.html_style import FRAGMENT_CSS, PAGE_CSS
 from perchq_widget.report.text import column_title, escape
 
+# More columns than this need a sheet of paper laid on its side.
+_PORTRAIT_COLUMNS = 13
 _TEXT_COLUMNS = frozenset({"channel", "findings"})
 _MARKS = {
     "clipped": '<span class="pq-mark pq-clip" title="clipped">▲</span>',
@@ -40,32 +42,43 @@ def html_page(document: Mapping[str, Any]) -> str:
 
 
 class _Heading:
-    """How a heading is written at level 1 or 2."""
+    """How a heading is written at level 1 or 2, and whether details begin open (on paper nobody can open them)."""
 
-    def __init__(self, pattern: str) -> None:
+    def __init__(self, pattern: str, *, whole_page: bool) -> None:
         self._pattern = pattern
+        self.opened = " open" if whole_page else ""
 
     def __call__(self, level: int, content: str) -> str:
         return self._pattern.format(level=level, content=content)
 
 
 # Real headings in an output would enter the notebook's table of contents.
-_div_heading = _Heading('<div class="pq-h{level}" role="heading" aria-level="{level}">{content}</div>')
-_real_heading = _Heading('<h{level} class="pq-h{level}">{content}</h{level}>')
+_div_heading = _Heading(
+    '<div class="pq-h{level}" role="heading" aria-level="{level}">{content}</div>', whole_page=False
+)
+_real_heading = _Heading('<h{level} class="pq-h{level}">{content}</h{level}>', whole_page=True)
 
 
 def _body(document: Mapping[str, Any], heading: _Heading) -> str:
     sections = [
-        heading(1, escape(document["title"])) + f'<p class="pq-caption">{escape(document["caption"])}</p>',
+        _head(document, heading),
         _overview(document),
         _errors(document, heading),
         _findings(document, heading),
         _figures(document),
         _explanation(document, heading),
+        _convention(document, heading),
         _channels(document, heading),
-        _footer(document),
     ]
     return "".join(section for section in sections if section)
+
+
+def _head(document: Mapping[str, Any], heading: _Heading) -> str:
+    versions = ", ".join(f"{name} {version}" for name, version in document["versions"].items())
+    return (
+        f'{heading(1, escape(document["title"]))}<p class="pq-caption">{escape(document["caption"])}</p>'
+        f'<p class="pq-note">{escape(document["created"])} · {escape(versions)}</p>'
+    )
 
 
 def _pairs(rows: Iterable[tuple[object, object]], caption: str) -> str:
@@ -75,15 +88,28 @@ def _pairs(rows: Iterable[tuple[object, object]], caption: str) -> str:
 
 def _overview(document: Mapping[str, Any]) -> str:
     """Summary and settings side by side; they carry captions instead of headings."""
-    settings = [(name.replace("_", " "), _setting(value)) for name, value in document["settings"].items()]
     summary = [(label, text) for label, text in document["summary_rows"]]
-    return f'<div class="pq-columns">{_pairs(summary, "Summary")}{_pairs(settings, "Settings")}</div>'
+    pairs = _pairs(summary, "Summary") + _pairs(_settings(document), "Settings")
+    return f'<div class="pq-columns">{pairs}</div>'
 
 
-def _setting(value: object) -> str:
-    if isinstance(value, bool):
-        return "on" if value else "off"
-    return str(value)
+def _settings(document: Mapping[str, Any]) -> list[tuple[object, object]]:
+    """Settings in reading order; what only a measured tensor has is shown only there."""
+    given = document["settings"]
+    rows: list[tuple[object, object]] = [
+        ("Number format", given["dtype"]),
+        ("Scheme", f"{given['scheme']}, per {given['granularity']}"),
+        ("Codes", f"{given['quant_min']} to {given['quant_max']}"),
+        ("Reduce range", "on" if given["reduce_range"] else "off"),
+        ("Convention", given["convention"]),
+        ("Channel axis", document["tensor"]["ch_axis"]),
+    ]
+    if given["narrow_range"]:
+        rows.insert(4, ("Narrow range", "on"))
+    if document["kind"] == "tensor":
+        ratio = "" if given["clip_ratio"] == 1 else f", times {given['clip_ratio']}"
+        rows.append(("Range from", f"{given['range_from']}{ratio}"))
+    return rows
 
 
 def _errors(document: Mapping[str, Any], heading: _Heading) -> str:
@@ -142,7 +168,18 @@ def _explanation(document: Mapping[str, Any], heading: _Heading) -> str:
 def _step(step: Mapping[str, Any]) -> str:
     note = f'<div class="pq-note">{escape(step["note"])}</div>' if step["note"] else ""
     codes = "".join(f"<td><code>{escape(step[key])}</code></td>" for key in ("formula", "numbers"))
-    return f'<tr><th scope="row">{escape(step["name"])}</th>{codes}<td><b>{escape(step["result"])}</b>{note}</td></tr>'
+    result = f'<td><b class="pq-whole">{escape(step["result"])}</b>{note}</td>'
+    return f'<tr><th scope="row">{escape(step["name"])}</th>{codes}{result}</tr>'
+
+
+def _convention(document: Mapping[str, Any], heading: _Heading) -> str:
+    convention = document["convention"]
+    rules = "".join(f"<li><code>{escape(rule)}</code></li>" for rule in convention["rule"])
+    checked = " ".join(text for text in (convention["checked"], convention["source"]) if text)
+    return (
+        f'<details class="pq-rules"{heading.opened}><summary>Convention: {escape(convention["title"])}</summary>'
+        f'<ul>{rules}</ul><p class="pq-note">{escape(checked)}</p></details>'
+    )
 
 
 def _channels(document: Mapping[str, Any], heading: _Heading) -> str:
@@ -156,10 +193,11 @@ def _channels(document: Mapping[str, Any], heading: _Heading) -> str:
         _row(cells, flags, sides) for cells, flags in zip(document["display_rows"], document["row_flags"], strict=True)
     )
     note = f"<p>{escape(document['rows_note'])}</p>" if document["rows_note"] else ""
+    wide = " pq-wide" if len(columns) > _PORTRAIT_COLUMNS else ""
     return (
-        f'{heading(2, "Channels")}{note}<p class="pq-note">{_LEGEND}</p>'
+        f'<div class="pq-channels{wide}">{heading(2, "Channels")}{note}<p class="pq-note">{_LEGEND}</p>'
         f'<div class="pq-scroll"><table class="pq-table"><caption>{escape(document["caption"])}</caption>'
-        f"<thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>"
+        f"<thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div></div>"
     )
 
 
@@ -171,15 +209,3 @@ def _row(cells: Sequence[str], flags: Sequence[str], sides: Sequence[str]) -> st
     rest = "".join(f"<td{side}>{escape(cell)}</td>" for cell, side in zip(cells[1:], sides[1:], strict=True))
     classes = "".join(f" pq-row-{flag}" for flag in shown)
     return f'<tr class="pq-row{classes}">{first}{rest}</tr>'
-
-
-def _footer(document: Mapping[str, Any]) -> str:
-    versions = ", ".join(f"{name} {version}" for name, version in document["versions"].items())
-    convention = document["convention"]
-    rules = "".join(f"<li><code>{escape(rule)}</code></li>" for rule in convention["rule"])
-    checked = " ".join(text for text in (convention["checked"], convention["source"]) if text)
-    return (
-        f'<details class="pq-rules"><summary>Convention: {escape(convention["title"])}</summary>'
-        f'<ul>{rules}</ul><p class="pq-note">{escape(checked)}</p></details>'
-        f'<p class="pq-note">{escape(document["created"])} · {escape(versions)}</p>'
-    )

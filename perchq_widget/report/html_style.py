@@ -48,12 +48,16 @@ FRAGMENT_CSS = _one_line("""
 .pq-report .pq-findings li.pq-warning{border-color:#E69F00}
 .pq-report .pq-findings li.pq-error{border-color:#D55E00}
 .pq-report .pq-severity{font-weight:600;text-transform:uppercase;font-size:.8em;letter-spacing:.04em}
+.pq-report .pq-whole{white-space:nowrap}
 .pq-report .pq-figure{margin:.8em 0;padding:0;break-inside:avoid}
-.pq-report .pq-figure svg{display:block;max-width:100%;height:auto;border:1px solid rgba(128,128,128,.3)}
+.pq-report .pq-figure svg{
+  box-sizing:border-box;display:block;max-width:100%;height:auto;border:1px solid rgba(128,128,128,.3)}
 .pq-report .pq-rules{margin-top:1em}
 @media print{
   .pq-report .pq-scroll{max-height:none;overflow:visible}
   .pq-report thead th{position:static}
+  .pq-report .pq-channels{font-size:8pt}
+  .pq-report .pq-wide{page:pq-wide}
   .pq-report tr{break-inside:avoid}
   .pq-report .pq-h2{break-after:avoid}
   .pq-report tr,.pq-report svg{print-color-adjust:exact;-webkit-print-color-adjust:exact}
@@ -66,6 +70,7 @@ body{
   margin:1.5em auto;max-width:1100px;padding:0 1.2em;background:Canvas;color:CanvasText;
   font-family:system-ui,Segoe UI,Roboto,Helvetica,Arial,sans-serif}
 @page{margin:14mm}
+@page pq-wide{size:landscape;margin:12mm}
 @media print{
   :root{color-scheme:light}
   body{margin:0;max-width:none;padding:0}

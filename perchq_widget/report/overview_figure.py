@@ -158,11 +158,12 @@ def _thinned(pixels: NDArray[np.float64], apart: float = 4) -> list[float]:
 
 
 def _channel_axis(view: Overview, x: Axis, base: float) -> str:
-    """Names below the bars where all fit, else round indices."""
+    """Names below the bars, long ones cut, where there is room for most; else round indices."""
     names = [clean_name(label) for label in view.labels] if view.few else []
     room = (x.end - x.start) / max(1, view.sqnr_db.size) - 6
-    if names and max(svg.text_width(name, 11) for name in names) <= room:
-        spots = [(index, name) for index, name in enumerate(names)]
+    fitting = sum(svg.text_width(name, 11) <= room for name in names)
+    if names and (fitting == len(names) or (room > 60 and 2 * fitting >= len(names))):
+        spots = [(index, svg.fit(name, room, 11)) for index, name in enumerate(names)]
     else:
         spots = [(round(tick), f"{round(tick):,}") for tick in x.ticks(8) if tick == round(tick) and tick >= 0]
     parts = []

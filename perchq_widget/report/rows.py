@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from perchq_widget.core.rules import LOW_SQNR_DB
-from perchq_widget.report.text import format_cell
+from perchq_widget.report.text import format_cell, short_number
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -53,8 +53,15 @@ def take_rows(table: pd.DataFrame, *, every: bool = False) -> Rows:
         shown = table.iloc[worst_first(table["sqnr_db"].to_numpy(dtype=np.float64))[:WORST_ROWS]]
     columns = [str(column) for column in table.columns]
     series = [shown[column].tolist() for column in table.columns]
-    texts = [[format_cell(name, cell) for cell in cells] for name, cells in zip(columns, series, strict=True)]
+    texts = [_texts(name, cells, "n" in columns) for name, cells in zip(columns, series, strict=True)]
     return Rows(columns, _by_row(series), _by_row(texts), row_flags(shown), total)
+
+
+def _texts(column: str, cells: Sequence[object], measured: bool) -> list[str]:
+    """A typed bound keeps its decimals; of a measured one, seven digits are all that float32 holds."""
+    if measured and column in ("min", "max"):
+        return [short_number(float(str(cell)), 7) for cell in cells]
+    return [format_cell(column, cell) for cell in cells]
 
 
 def _by_row(columns: Sequence[Sequence[Any]]) -> list[list[Any]]:
