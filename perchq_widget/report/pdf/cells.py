@@ -19,7 +19,6 @@ from .mathml import math_expression
 from .terminal import coloured_source, lines_source
 from .values import items, mapping, text
 
-SKIP_TAG = "perchq-not-in-pdf"
 _RASTERS = ("image/png", "image/jpeg", "image/webp", "image/gif")
 _DOLLARS = re.compile(r"\s*(\${1,2})(.*?)\1\s*", re.DOTALL)
 _REPORT_HEAD = '#import "/report.typ": report\n'
@@ -29,7 +28,7 @@ def markdown_cell(cell: Mapping[str, Any], resources: Mapping[str, Any]) -> str:
     """Return the call of a Markdown cell."""
     bundle: Bundle = resources["perchq"]
     source = text_of(cell.get("source"))
-    if skipped(cell) or not source.strip():
+    if not source.strip():
         return ""
     return _html(bundle, markdown_to_html(source), source, mapping(cell.get("attachments")), pad=False) or ""
 
@@ -39,7 +38,7 @@ def input_of(cell: Mapping[str, Any], resources: Mapping[str, Any]) -> str:
     bundle: Bundle = resources["perchq"]
     source = text_of(cell.get("source"))
     hidden = mapping(mapping(cell.get("metadata")).get("jupyter")).get("source_hidden") is True
-    if skipped(cell) or hidden or not source.strip():
+    if hidden or not source.strip():
         return ""
     count = cell.get("execution_count")
     prompt = f"[{count}]" if isinstance(count, int) and not _no_prompt(resources) else ""
@@ -53,7 +52,7 @@ def outputs_of(cell: Mapping[str, Any], resources: Mapping[str, Any]) -> str:
     """Return the calls of a code cell's outputs, one fragment each."""
     bundle: Bundle = resources["perchq"]
     hidden = mapping(mapping(cell.get("metadata")).get("jupyter")).get("outputs_hidden") is True
-    if skipped(cell) or hidden:
+    if hidden:
         return ""
     return "\n".join(_output(mapping(output), bundle) for output in items(cell.get("outputs")))
 
@@ -62,7 +61,7 @@ def raw_cell(cell: Mapping[str, Any], resources: Mapping[str, Any]) -> str:
     """Return the call of a raw cell: always its text, whatever format it claims (Typst's own included)."""
     bundle: Bundle = resources["perchq"]
     source = text_of(cell.get("source"))
-    if skipped(cell) or not source.strip():
+    if not source.strip():
         return ""
     return bundle.add_fragment(lines_source(source, bundle), source)
 
@@ -73,11 +72,6 @@ def notes_of(resources: Mapping[str, Any]) -> str:
     notices = bundle.all_notices()
     listed = ", ".join(bundle.literal(notice) for notice in notices)
     return bundle.add_fragment(f"#notes(({listed},))", "\n".join(notices)) if notices else ""
-
-
-def skipped(cell: Mapping[str, Any]) -> bool:
-    """Whether a cell is tagged to stay out of PDFs (a generated notebook's set-up cells are)."""
-    return SKIP_TAG in items(mapping(cell.get("metadata")).get("tags"))
 
 
 def text_of(value: object) -> str:

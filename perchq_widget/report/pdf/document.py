@@ -45,7 +45,7 @@ def report_view(document: object, cleaner: TextCleaner, add_figure: AddFigure) -
         "facts": _facts(source),
         "summary": pair_rows(source.get("summary_rows")),
         **_findings(source),
-        "errors": [_line_error(entry) for entry in items(source.get("errors"))[:_MAX_ERRORS]],
+        **_errors(source),
         "explanation": _explanation(mapping(source.get("explanation"))),
         "convention": _convention(mapping(source.get("convention"))),
         "table": table_view(source),
@@ -84,25 +84,27 @@ def _heading(source: Mapping[str, Any]) -> View:
 def _tiles(source: Mapping[str, Any]) -> list[View]:
     summary = mapping(source.get("summary"))
     flags = {text(flag) for row in items(source.get("row_flags")) for flag in items(row)}
-    clipped = number(summary.get("clipped"))
     channels = number(summary.get("channels", mapping(source.get("tensor")).get("n_channels")))
-    clipped_channels = number(summary.get("clipped_channels"))
+    low = "low_sqnr" in flags
     return [
         _tile("Channels", channels, _granularity_note(source)),
         _tile("Overall SQNR", decibels(summary.get("sqnr_db")), "signal to quantization noise"),
-        _tile(
-            "Clipped values",
-            f"▲ {clipped}" if clipped not in ("0", "") else clipped,
-            f"in {clipped_channels} of {channels} channels" if clipped_channels else "",
-            tone="plain" if clipped in ("0", "") else "clipped",
-        ),
+        _clipped_tile(summary, channels),
         _tile(
             "Worst channel",
-            ("▼ " if "low_sqnr" in flags else "") + text(summary.get("worst_channel"))[:200],
+            ("▼ " if low else "") + text(summary.get("worst_channel"))[:200],
             decibels(summary.get("worst_sqnr_db")),
-            tone="low" if "low_sqnr" in flags else "plain",
+            tone="low" if low else "plain",
         ),
     ]
+
+
+def _clipped_tile(summary: Mapping[str, Any], channels: str) -> View:
+    count, values = number(summary.get("clipped_channels")), number(summary.get("clipped"))
+    note = f"of {channels}" + (f", {values} values" if values else "")
+    if count in ("", "0"):
+        return _tile("Clipped channels", count, note)
+    return _tile("Clipped channels", f"▲ {count}", note, tone="clipped")
 
 
 def _granularity_note(source: Mapping[str, Any]) -> str:
@@ -130,7 +132,7 @@ def _facts(source: Mapping[str, Any]) -> list[list[str]]:
         ("Reduce range", _yes_no(settings.get("reduce_range"))),
         ("Narrow range", _yes_no(settings.get("narrow_range"))),
         ("Convention", text(settings.get("convention"))),
-        ("Range from", _observer(settings)),
+        ("Range from", _range_from(settings)),
     ]
     return [[label, value] for label, value in rows if value]
 
@@ -144,10 +146,10 @@ def _yes_no(value: object) -> str:
     return "" if value is None else "on" if value is True else "off" if value is False else text(value)
 
 
-def _observer(settings: Mapping[str, Any]) -> str:
+def _range_from(settings: Mapping[str, Any]) -> str:
     ratio = settings.get("clip_ratio")
     clip = f", clip ratio {number(ratio)}" if isinstance(ratio, int | float) and ratio != 1 else ""
-    return text(settings.get("observer")) + clip
+    return text(settings.get("range_from", settings.get("observer"))) + clip
 
 
 def _findings(source: Mapping[str, Any]) -> View:
@@ -171,6 +173,14 @@ def _finding(entry: Mapping[str, Any]) -> View:
         "message": breakable(text(entry.get("message"))[:2000], 50),
         "next": breakable(text(entry.get("next_step"))[:2000], 50),
     }
+
+
+def _errors(source: Mapping[str, Any]) -> View:
+    given = items(source.get("errors"))
+    total = source.get("errors_total")
+    left = (total if isinstance(total, int) else len(given)) - min(len(given), _MAX_ERRORS)
+    note = f"{number(left)} more lines were not used." if left > 0 else ""
+    return {"errors": [_line_error(entry) for entry in given[:_MAX_ERRORS]], "errors-note": note}
 
 
 def _line_error(entry: object) -> View:

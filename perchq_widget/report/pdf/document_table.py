@@ -30,13 +30,13 @@ def table_view(source: Mapping[str, Any]) -> View:
     rows = _cells(source, len(columns))
     flags = [[text(flag) for flag in items(row)[:8]] for row in items(source.get("row_flags"))[: len(rows)]]
     flags += [[] for _ in range(len(rows) - len(flags))]
-    numeric = [all(_NUMERIC.fullmatch(row[x]) for row in rows) for x in range(len(columns))]
+    sides = [_side(x, [row[x] for row in rows]) for x in range(len(columns))]
     natural = [_natural(name, [row[x] for row in rows]) for x, name in enumerate(columns)]
     landscape = sum(natural) * 7.5 + _INSET_PT * len(natural) + _FLAG_COLUMN_PT > PORTRAIT_PT
     available = (LANDSCAPE_PT if landscape else PORTRAIT_PT) - _FLAG_COLUMN_PT
     fit = fit_columns(natural, available, inset=_INSET_PT, largest=_LARGEST_PT, keep=1)
     widths = _stretch(fit.widths, available)
-    parts = [_part(chosen, columns, rows, numeric, widths, fit.size) for chosen in fit.parts] if columns else []
+    parts = [_part(chosen, columns, rows, sides, widths, fit.size) for chosen in fit.parts] if columns else []
     return {
         "parts": parts if rows else [],
         "flags": flags,
@@ -61,6 +61,13 @@ def _cells(source: Mapping[str, Any], width: int) -> list[list[str]]:
     return [[text(cell)[:2000] for cell in row] + [""] * (width - len(row)) for row in limited]
 
 
+def _side(column: int, cells: list[str]) -> str:
+    """Numbers to the right, yes and no in the middle; the first column names the channel, digits or not."""
+    if column > 0 and all(_NUMERIC.fullmatch(cell) for cell in cells) and any(cells):
+        return "right"
+    return "center" if set(cells) <= {"yes", "no"} else "left"
+
+
 def _natural(header: str, cells: list[str]) -> float:
     # A header breaks at its underscores, so only its longest word claims width.
     words = re.split(r"(?<=_)|\s", header)
@@ -71,11 +78,11 @@ def _part(
     chosen: tuple[int, ...],
     columns: list[str],
     texts: list[list[str]],
-    numeric: list[bool],
+    sides: list[str],
     widths: tuple[float, ...],
     size: float,
 ) -> View:
-    heads = [{"name": _breaking_name(columns[x]), "width": widths[x], "numeric": numeric[x] and x > 0} for x in chosen]
+    heads = [{"name": _breaking_name(columns[x]), "width": widths[x], "side": sides[x]} for x in chosen]
     room = [max(4, int((widths[x] - _INSET_PT) / size / 0.55)) for x in chosen]
     rows = [[breakable(row[x], limit) for x, limit in zip(chosen, room, strict=True)] for row in texts]
     return {"columns": heads, "rows": rows}
@@ -89,6 +96,8 @@ def _note(source: Mapping[str, Any], shown: int) -> str:
     note = text(source.get("rows_note"))
     if note:
         return note
-    total = number(source.get("rows_total"))
+    total = source.get("rows_total")
+    if total == shown:
+        return f"All {shown} channels." if shown > 1 else ""
     channels = mapping(source.get("tensor")).get("n_channels")
-    return f"{shown} of {total or number(channels) or shown} rows shown." if shown else ""
+    return f"{shown} of {number(total) or number(channels) or shown} rows shown." if shown else ""
