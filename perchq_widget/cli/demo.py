@@ -130,7 +130,12 @@ def run_notebook(notebook: Path) -> None:
     os.environ["JUPYTER_PREFER_ENV_PATH"] = "1"
     content = nbformat.read(notebook, as_version=4)
     client = NotebookClient(
-        content, timeout=CELL_LIMIT_S, kernel_name="python3", resources={"metadata": {"path": str(notebook.parent)}}
+        content,
+        timeout=CELL_LIMIT_S,
+        kernel_name="python3",
+        resources={"metadata": {"path": str(notebook.parent)}},
+        # The kernel lives as long as this call; its notes on transport and frozen modules are not the user's.
+        extra_arguments=["--log-level=ERROR"],
     )
     try:
         client.execute()

@@ -74,8 +74,8 @@ def _add_calc(commands: Any) -> None:
 
 def _add_analyze(commands: Any) -> None:
     text = f"Quantize a stored tensor and measure the error of each channel.\n\n{MARKS}"
-    parser = _add(commands, "analyze", tensors.analyze, "analyze a tensor in a .npy or .safetensors file", text)
-    parser.add_argument("file", type=Path, metavar="FILE", help="a .npy or .safetensors file")
+    parser = _add(commands, "analyze", tensors.analyze, "analyze a tensor in a .npy, .npz or .safetensors file", text)
+    parser.add_argument("file", type=Path, metavar="FILE", help="a .npy, .npz or .safetensors file")
     parser.add_argument("--tensor", metavar="NAME", help="which tensor, where the file holds several")
     _add_scheme(parser, convention="pytorch")
     parser.add_argument("--granularity", default="channel", help="channel or tensor (default: %(default)s)")

@@ -83,6 +83,9 @@ def table_lines(
     columns: Sequence[str], rows: Sequence[Sequence[str]], flags: Sequence[Sequence[str]], look: Look
 ) -> list[str]:
     """The table with its marks, one line per row, and a last line that names the columns left out, if any."""
+    # A column of findings without one only takes room.
+    used = [i for i, name in enumerate(columns) if name != "findings" or any(row[i] for row in rows)]
+    columns, rows = [columns[i] for i in used], [[row[i] for i in used] for row in rows]
     cells = [[_cell(name, text, look) for name, text in zip(columns, row, strict=True)] for row in rows]
     widths = [max(display_width(line[i]) for line in [list(columns), *cells]) for i in range(len(columns))]
     # Every row starts with two characters of marks and a blank.

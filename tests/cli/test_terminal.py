@@ -32,6 +32,12 @@ def test_numbers_are_aligned_and_marks_come_first() -> None:
     ]
 
 
+def test_findings_take_room_only_where_there_is_one() -> None:
+    columns = ["channel", "sqnr_db", "findings"]
+    assert "findings" not in table_lines(columns, [["a", "1.00", ""]], [[]], Look())[0]
+    assert "findings" in table_lines(columns, [["a", "1.00", ""], ["b", "1.00", "low_sqnr"]], [[], []], Look())[0]
+
+
 def test_a_narrow_terminal_leaves_columns_out_and_says_which() -> None:
     lines = table_lines(COLUMNS, ROWS, FLAGS, Look(width=24))
     assert lines[0] == "   channel  sqnr_db"
