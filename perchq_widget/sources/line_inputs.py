@@ -9,6 +9,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from perchq_widget.core.errors import QuantTypeError, QuantValueError
 from perchq_widget.sources.decimals import clip_text, is_missing, number_text
 from perchq_widget.sources.files import existing_file, names_a_file
@@ -132,8 +134,13 @@ def _frame_records(frame: Any, columns: Sequence[str]) -> Iterator[Record]:
     if problem:
         raise QuantValueError(f"lines: in the DataFrame, {problem}; keep these alone: frame[{list(columns)}]")
     # Column by column: a row would turn float32 into Python floats, with digits that nobody typed.
-    cells = [table.iloc[:, place].to_numpy() for place in order]
+    cells = [_cells(table.iloc[:, place]) for place in order]
     return (_row_record(number, row) for number, row in enumerate(zip(*cells, strict=True), start=1))
+
+
+def _cells(column: Any) -> Iterable[object]:
+    # Nullable columns turn into float64 as arrays, so they are walked; numpy's own keep their scalars only as arrays.
+    return column.to_numpy() if isinstance(column.dtype, np.dtype) else list(column)
 
 
 def _sequence_records(rows: Sequence[object], columns: Sequence[str]) -> Iterator[Record]:
@@ -155,17 +162,17 @@ def _any_row_record(number: int, row: object, columns: Sequence[str]) -> Record:
     order, problem = _column_order(row, columns)
     cells = list(row.values())
     if problem:
-        return Record(number, _row_text(cells), problem=problem)
+        return Record(number, _row_text(map(_name_text, cells)), problem=problem)
     return _row_record(number, [cells[place] for place in order])
 
 
 def _row_record(number: int, cells: Sequence[object]) -> Record:
     fields = (_name_text(cells[0]), *map(number_text, cells[1:])) if cells else ()
-    return Record(number, _row_text(cells), fields)
+    return Record(number, _row_text(fields), fields)
 
 
-def _row_text(cells: Iterable[object]) -> str:
-    return ",".join(quote_name(_name_text(cell)) for cell in cells)
+def _row_text(fields: Iterable[str]) -> str:
+    return ",".join(quote_name(field) if field else field for field in fields)
 
 
 def _name_text(cell: object) -> str:

@@ -67,7 +67,7 @@ def _record_at(text: str, start: int, number: int) -> Record:
         if not _AFTER_CLOSING.match(text, closing.end()):
             return Record(number, line, problem=_TRAILING if closing.end() <= start + len(line) else _UNCLOSED)
         spans[opening.end() - 1 - start] = closing.end() - start
-        end = max(end, _line_end(text, closing.end()))
+        end = end if closing.end() <= end else _line_end(text, closing.end())
         opening = _OPENING.search(text, closing.end(), end)
     return _split(text[start:end], spans, number)
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from typing import Any
 
 import ml_dtypes
 import numpy as np
 
-from perchq_widget.core.errors import QuantTypeError, QuantValueError
+from perchq_widget.core.errors import QuantError, QuantTypeError, QuantValueError
+from perchq_widget.sources.base import TensorRecord, TensorSource, suggested_axis
 from perchq_widget.sources.torch_tensors import is_torch, torch_array
 
 FLOAT_DTYPES: frozenset[np.dtype[Any]] = frozenset(
@@ -33,6 +35,7 @@ FLOAT_DTYPES: frozenset[np.dtype[Any]] = frozenset(
 )
 """What counts as a float tensor, in native byte order."""
 
+_TRANSPOSED = frozenset({"ConvTranspose1d", "ConvTranspose2d", "ConvTranspose3d"})
 _CPU_DEVICES = frozenset({1, 3})  # DLPack's kDLCPU and kDLCUDAHost (pinned host memory)
 
 
@@ -126,10 +129,9 @@ def _from_pandas(obj: Any) -> np.ndarray[Any, Any]:
 
 def _is_numeric(obj: Any) -> bool:
     """True if every column of a pandas object has a number type (nullable and Arrow types are objects in numpy)."""
-    from pandas.api.types import is_bool_dtype, is_numeric_dtype
-
+    types = sys.modules["pandas"].api.types
     dtypes = obj.dtypes if obj.ndim == 2 else [obj.dtype]
-    return all(is_numeric_dtype(dtype) and not is_bool_dtype(dtype) for dtype in dtypes)
+    return all(types.is_numeric_dtype(dtype) and not types.is_bool_dtype(dtype) for dtype in dtypes)
 
 
 def _from_list(rows: Any, argument: str) -> np.ndarray[Any, Any]:
@@ -157,3 +159,63 @@ def _from_protocol(obj: Any, argument: str) -> np.ndarray[Any, Any]:
         return np.asarray(obj)
     except (ValueError, TypeError, RuntimeError) as error:
         raise QuantTypeError(f"{argument} ({type(obj).__name__}) gives no array: {error}") from error
+
+
+def array_source(obj: Any, *, name: str = "tensor") -> TensorSource:
+    """A source of one tensor. Raises what :func:`as_array` raises."""
+    as_array(obj, argument=name)
+    return TensorSource([_record(name, obj, "")], name=type(obj).__name__, kind="one tensor in memory")
+
+
+def mapping_source(mapping: Mapping[Any, Any]) -> TensorSource:
+    """A source of a mapping's values, in order; values without floats are listed as not applicable."""
+    for name in mapping:
+        if not isinstance(name, str):
+            raise QuantTypeError(f"source: tensor names must be text, got {name!r} ({type(name).__name__})")
+    records = [_record(name, value, type(mapping).__name__) for name, value in mapping.items()]
+    return TensorSource(records, name=type(mapping).__name__, kind="mapping in memory")
+
+
+def module_source(module: Any) -> TensorSource:
+    """A source of a torch module's parameters and buffers; layer types give the channel axis."""
+    axes = _transposed_weights(module)
+    tensors = {**dict(module.named_parameters()), **dict(module.named_buffers())}
+    records = [_record(name, value, type(module).__name__, axes.get(name)) for name, value in tensors.items()]
+    return TensorSource(records, name=type(module).__name__, kind="torch module")
+
+
+def _transposed_weights(module: Any) -> dict[str, tuple[int, str]]:
+    """The weights whose output channels are on axis 1: those of transposed convolutions."""
+    found = {}
+    for prefix, layer in module.named_modules():
+        kind = next((base.__name__ for base in type(layer).__mro__ if base.__name__ in _TRANSPOSED), None)
+        if kind is not None:
+            name = f"{prefix}.weight" if prefix else "weight"
+            found[name] = (1, f"{kind} stores (in, out / groups, ...): its output channels are axis 1")
+    return found
+
+
+def _record(name: str, value: Any, source: str, axis: tuple[int, str] | None = None) -> TensorRecord:
+    try:
+        array = as_array(value, argument="it")
+    except QuantError as error:
+        return _unusable(name, value, source, str(error))
+    ch_axis, reason = axis or suggested_axis(array.shape)
+    return TensorRecord(
+        name,
+        array.shape,
+        array.dtype.name,
+        array.nbytes,
+        ch_axis,
+        reason,
+        source=source,
+        loader=lambda: as_array(value, argument=name),
+    )
+
+
+def _unusable(name: str, value: Any, source: str, reason: str) -> TensorRecord:
+    shape = getattr(value, "shape", ())
+    sizes = tuple(shape) if isinstance(shape, tuple) else ()
+    dtype = str(getattr(value, "dtype", type(value).__name__)).removeprefix("torch.")
+    n_bytes = getattr(value, "nbytes", 0) if isinstance(value, np.ndarray) else 0
+    return TensorRecord(name, sizes, dtype, n_bytes, *suggested_axis(sizes), reason, source)
