@@ -1,0 +1,198 @@
+"""Real tensors: the table's columns against whole-tensor arithmetic, inputs of every kind, memory."""
+
+import math
+import tracemalloc
+
+import ml_dtypes
+import numpy as np
+import pytest
+from needs import oracle
+
+import perchq_widget as pq
+
+RNG = np.random.default_rng(11)
+WEIGHT = RNG.standard_normal((12, 5, 3, 3)).astype(np.float32)
+
+
+@pytest.mark.parametrize("ch_axis", [0, 1, -1])
+@pytest.mark.parametrize("granularity", ["channel", "tensor"])
+@pytest.mark.parametrize("scheme", ["affine", "symmetric"])
+def test_every_column(ch_axis: int, granularity: str, scheme: str) -> None:
+    report = pq.analyze(WEIGHT, ch_axis=ch_axis, granularity=granularity, scheme=scheme, name="conv")
+    table = report.table
+    x = np.moveaxis(WEIGHT, ch_axis, 0).reshape(WEIGHT.shape[ch_axis], -1).astype(np.float64)
+    back = np.moveaxis(report.dequantized(), ch_axis, 0).reshape(x.shape).astype(np.float64)
+    e = back - x
+    want = {
+        "min": x.min(1), "max": x.max(1), "n": np.full(len(x), x.shape[1]), "max_abs_error": np.abs(e).max(1),
+        "mean_abs_error": np.abs(e).mean(1), "pct_error": 100 * np.abs(e).sum(1) / np.abs(x).sum(1),
+        "mse": (e * e).mean(1), "sqnr_db": 10 * np.log10((x * x).sum(1) / (e * e).sum(1)),
+        "cosine": (x * back).sum(1) / np.sqrt((x * x).sum(1) * (back * back).sum(1)),
+        "zeroed_pct": 100 * ((back == 0) & (x != 0)).mean(1),
+    }  # fmt: skip
+    for name, values in want.items():
+        np.testing.assert_allclose(table[name], values, rtol=3e-6, err_msg=name)
+    assert report.summary["sqnr_db"] == pytest.approx(10 * math.log10((x * x).sum() / (e * e).sum()), rel=1e-6)
+    assert report.summary["pct_error"] == pytest.approx(100 * np.abs(e).sum() / np.abs(x).sum(), rel=1e-6)
+    assert report.summary["worst_channel"] == table["channel"].iloc[int(np.argmin(want["sqnr_db"]))]
+    assert report.codes().shape == WEIGHT.shape
+    if granularity == "tensor":
+        assert table["scale"].nunique() == 1
+        assert report.qparams.scale.shape == ()
+
+
+def test_columns_are_the_documented_ones() -> None:
+    documented = (
+        "channel min max n scale zero_point clipped clipped_pct zeroed_pct max_abs_error mean_abs_error pct_error mse "
+        "sqnr_db cosine findings"
+    )
+    assert list(pq.analyze(WEIGHT).table.columns) == documented.split()
+
+
+def test_calculator_convention_on_a_tensor() -> None:
+    x = np.array([[-0.8, 0.9, -0.21], [-1.2, 1.0, 0.73]])
+    report = pq.analyze(x, convention="calculator")
+    assert report.codes()[:, 2].tolist() == [-40, 96]
+    assert report.table["zero_point"].tolist() == [-8, 11]
+    assert report.dequantized().dtype == np.float64
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float64, ml_dtypes.bfloat16, ">f4"])
+def test_other_dtypes_compute_in_float32(dtype) -> None:
+    x = WEIGHT.astype(dtype)
+    left, right = pq.analyze(x).table, pq.analyze(x.astype(np.float32)).table
+    assert left.equals(right)
+
+
+def test_memory_stays_small() -> None:
+    x = RNG.standard_normal((4096, 4096), dtype=np.float32)
+    pq.analyze(x[:8])  # imports
+    for ch_axis in (0, -1):
+        tracemalloc.start()
+        pq.analyze(x, ch_axis=ch_axis)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert peak < 64 * 2**20
+
+
+def test_given_ranges_and_parameters() -> None:
+    low, high = WEIGHT.min((1, 2, 3)), WEIGHT.max((1, 2, 3))
+    plain = pq.analyze(WEIGHT)
+    assert pq.analyze(WEIGHT, ranges=(low, high)).table.equals(plain.table)
+    again = pq.analyze(WEIGHT, qparams=plain.qparams)
+    assert again.table.equals(plain.table)
+    assert again.scheme.scheme == "affine"
+    symmetric = pq.analyze(WEIGHT, scheme="symmetric", narrow_range=True)
+    given = pq.analyze(WEIGHT, qparams=symmetric.qparams)
+    assert given.scheme.scheme == "symmetric"
+    assert (given.scheme.quant_min, given.scheme.quant_max) == (-127, 127)
+    tight = pq.analyze(WEIGHT, ranges=(-1.0, 1.0))
+    assert tight.summary["clipped"] == int((np.abs(WEIGHT) > 1.0 + 0.5 * 2 / 255).sum())
+    assert tight.table["scale"].nunique() == 1
+    assert pq.analyze(WEIGHT, clip_ratio=0.5).table["scale"].iloc[0] == pytest.approx(plain.table["scale"].iloc[0] / 2)
+    assert pq.analyze(WEIGHT, quant_range=(-8, 7)).codes().min() == -8
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"ch_axis": 4}, r"ch_axis must lie in -4..3"),
+        ({"ch_axis": 1.5}, "ch_axis must be an integer"),
+        ({"granularity": "row"}, "granularity must be one of"),
+        ({"observer": "entropy"}, "observer must be one of"),
+        ({"clip_ratio": 2}, "clip_ratio must be above 0 and at most 1"),
+        ({"channel_names": ["a"]}, "channel_names must have 12 names"),
+        ({"channel_names": ["a"] * 12}, "more than once"),
+        ({"ranges": (0, "x")}, "ranges must be"),
+        ({"ranges": (2, 1)}, "min_val <= max_val"),
+        ({"ranges": (np.zeros(3), np.ones(3))}, "ranges must be"),
+        ({"qparams": pq.choose_qparams(-1, 1), "scheme": "affine"}, "qparams already says what scheme would"),
+        ({"qparams": pq.choose_qparams(-1, 1), "dtype": "quint8"}, "qparams already says what dtype would"),
+        ({"qparams": pq.choose_qparams([0], [1])}, "qparams has 1 scales, but axis 0 has 12 channels"),
+        ({"dtype": "quint8", "narrow_range": True}, "not allowed"),
+    ],
+)
+def test_bad_options_are_named(options, message) -> None:
+    with pytest.raises(pq.QuantError, match=message):
+        pq.analyze(WEIGHT, **options)
+
+
+def test_unknown_keywords_name_the_nearest() -> None:
+    with pytest.raises(TypeError, match="did you mean 'ch_axis'"):
+        pq.analyze(WEIGHT, ch_axes=0)
+
+
+@pytest.mark.parametrize("shape", [(0,), (3, 0), ()])
+def test_sizes_that_cannot_be_analysed_say_their_shape(shape) -> None:
+    with pytest.raises(pq.QuantValueError, match=r"shape|0-d|scalar"):
+        pq.analyze(np.zeros(shape, np.float32))
+
+
+def test_findings() -> None:
+    x = WEIGHT.reshape(12, -1).copy()
+    x[0, 0], x[1], x[2], x[3], x[4, 3] = 500.0, 0.0, 7.0, np.nan, np.inf
+    x[5] = np.abs(x[5]) + 1
+    x[6] *= 1e-9
+    report = pq.analyze(x, scheme="symmetric")
+    rules = {(finding.rule, finding.channel) for finding in report.findings}
+    assert {("low-sqnr", "6"), ("all-zero", "1"), ("zero-width", "2"), ("empty", "3"), ("non-finite", "4"),
+            ("one-sided", "5"), ("scale-floor", "6")} <= rules  # fmt: skip
+    listed = report.table["findings"]
+    assert listed[6] == "scale-floor; low-sqnr; zeroed"
+    assert listed[7] == ""
+    assert all(finding.next_step for finding in report.findings)
+    assert np.isnan(report.table["min"][3])
+    assert report.summary["non_finite"] == 46
+
+
+def test_outliers_are_named() -> None:
+    x = RNG.standard_normal((3, 1000)).astype(np.float32)
+    x[1, 17] = 100.0
+    assert [(finding.rule, finding.channel) for finding in pq.analyze(x).findings] == [("outlier", "1")]
+
+
+def test_a_tie_at_the_end_is_no_finding_but_counted() -> None:
+    report = pq.analyze(RNG.standard_normal((64, 100)).astype(np.float32), scheme="symmetric")
+    assert report.summary["clipped"] > 0
+    assert "clipped" not in {finding.rule for finding in report.findings}
+    clipped = pq.analyze(WEIGHT, clip_ratio=0.5)
+    assert "clipped" in {finding.rule for finding in clipped.findings}
+
+
+def test_many_channels_with_one_finding_are_summed_up() -> None:
+    report = pq.analyze(WEIGHT, clip_ratio=0.1)
+    (finding,) = [each for each in report.findings if each.rule == "clipped"]
+    assert finding.message.startswith("12 channels")
+
+
+def test_codes_used() -> None:
+    x = np.array([[0.0, 1.0, 2.0, 255.0], [0.0, 0.0, 255.0, 255.0]])
+    assert pq.analyze(x, dtype="quint8").codes_used().tolist() == [4, 2]
+
+
+@pytest.mark.oracle
+def test_torch_tensors() -> None:
+    torch = oracle("torch")
+    want = pq.analyze(WEIGHT).table
+    tensor = torch.from_numpy(WEIGHT)
+    assert pq.analyze(tensor).table.equals(want)
+    assert pq.analyze(torch.nn.Parameter(tensor.clone())).table.equals(want)
+    assert pq.analyze(tensor.permute(1, 0, 2, 3), ch_axis=1).table.drop(columns="findings").shape == (12, 15)
+    half = pq.analyze(tensor.to(torch.bfloat16))
+    assert half.table.equals(pq.analyze(tensor.to(torch.bfloat16).float()).table)
+
+
+@pytest.mark.oracle
+@pytest.mark.parametrize(
+    ("make", "hint"),
+    [
+        (lambda torch: torch.ones(2, 3).to_sparse(), "to_dense"),
+        (lambda torch: torch.ones(2, 3, device="meta"), "meta"),
+        (lambda torch: torch.quantize_per_tensor(torch.ones(2), 0.1, 0, torch.qint8), "dequantize"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore")  # torch announces that quantized tensors will go
+def test_torch_tensors_that_need_a_step_first(make, hint) -> None:
+    torch = oracle("torch")
+    with pytest.raises(pq.QuantError, match=hint):
+        pq.analyze(make(torch))
