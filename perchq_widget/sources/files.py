@@ -25,8 +25,10 @@ def existing_file(path: str | os.PathLike[str], argument: str) -> Path:
     found = Path(path)
     if _is_file(found):
         return found
-    if found.is_dir():
+    if _exists(found) and found.is_dir():
         raise QuantValueError(f"{argument}: {found} is a folder; give the path of a file in it")
+    if _exists(found):
+        raise QuantValueError(f"{argument}: {found} is a device or a pipe; read it yourself and give the text or array")
     raise MissingFileError(f"{argument}: no such file: {found}{_nearby(found)}")
 
 
@@ -34,6 +36,13 @@ def _is_file(path: str | os.PathLike[str]) -> bool:
     try:
         return Path(path).is_file()
     except (OSError, ValueError):  # too long for a file name, or it holds a NUL
+        return False
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except (OSError, ValueError):
         return False
 
 

@@ -156,3 +156,15 @@ def test_a_file_that_is_too_large_is_refused(tmp_path: Path) -> None:
         file.truncate(MAX_FILE_BYTES + 1)
     with pytest.raises(QuantValueError, match=r"large\.csv is over 16 MB"):
         parse_lines(path)
+
+
+@pytest.mark.skipif(not Path("/dev/null").exists(), reason="no device files here")
+def test_a_device_is_not_waited_for() -> None:
+    with pytest.raises(QuantValueError, match="is a device or a pipe"):
+        parse_lines(Path("/dev/null"))
+
+
+def test_a_path_that_no_file_can_have() -> None:
+    for path in (Path("x" * 5000), Path("a\0b")):
+        with pytest.raises(QuantValueError, match="no such file"):
+            parse_lines(path)

@@ -1,0 +1,213 @@
+"""Our safetensors reader: every type, lazily; a bad entry is named and spoils no other."""
+
+from __future__ import annotations
+
+import json
+import struct
+from pathlib import Path
+from typing import Any
+
+import ml_dtypes
+import needs
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from perchq_widget.core.errors import QuantValueError
+from perchq_widget.sources.base import TensorSource, open_source
+
+F32 = {"dtype": "F32", "shape": [2, 2], "data_offsets": [0, 16]}
+
+
+def write(path: Path, header: object, data: bytes = bytes(64)) -> Path:
+    raw = header if isinstance(header, bytes) else json.dumps(header).encode()
+    path.write_bytes(struct.pack("<Q", len(raw)) + raw + data)
+    return path
+
+
+def opened(tmp_path: Path, header: object, data: bytes = bytes(64)) -> TensorSource:
+    return open_source(write(tmp_path / "m.safetensors", header, data))
+
+
+@pytest.mark.parametrize(
+    ("code", "dtype"),
+    [
+        ("F64", "float64"),
+        ("F32", "float32"),
+        ("F16", "float16"),
+        ("BF16", "bfloat16"),
+        ("F8_E4M3", "float8_e4m3fn"),
+        ("F8_E5M2", "float8_e5m2"),
+        ("F8_E4M3FNUZ", "float8_e4m3fnuz"),
+        ("F8_E5M2FNUZ", "float8_e5m2fnuz"),
+        ("F8_E8M0", "float8_e8m0fnu"),
+    ],
+)
+def test_every_float_type_is_mapped_and_exact(tmp_path: Path, code: str, dtype: str) -> None:
+    values = np.array([[0.5, 1, 2], [4, 8, 1]]).astype(getattr(ml_dtypes, dtype, dtype))
+    entry = {"dtype": code, "shape": [2, 3], "data_offsets": [3, 3 + values.nbytes]}  # unaligned on purpose
+    source = opened(tmp_path, {"__metadata__": {"format": "pt"}, "w": entry}, b"abc" + values.tobytes())
+    record = source["w"]
+    assert (record.dtype, record.shape, record.n_bytes) == (dtype, (2, 3), values.nbytes)
+    array = record.read()
+    assert array.tobytes() == values.tobytes()
+    assert array.dtype == values.dtype
+    assert isinstance(array.base, np.memmap)
+    assert list(source) == ["w"]
+
+
+@pytest.mark.parametrize(
+    ("raw", "words"),
+    [
+        (b"", "longer than the file"),
+        (b"1234567", "longer than the file"),
+        (struct.pack("<Q", 2**63) + b"{}", "longer than the file"),
+        (struct.pack("<Q", 9) + b"{}", "longer than the file"),
+        (struct.pack("<Q", 4) + b"{]}]", "not JSON"),
+        (struct.pack("<Q", 2) + b"\xff\xfe", "not JSON"),
+        (struct.pack("<Q", 2) + b"[]", "not a JSON object"),
+        (struct.pack("<Q", 0), "not JSON"),
+        (struct.pack("<Q", 200_000) + b"[" * 200_000, "not JSON"),
+        (struct.pack("<Q", 5014) + b'{"a": ' + b"9" * 5007 + b"}", "not JSON"),
+    ],
+)
+def test_a_bad_header_spoils_the_file(tmp_path: Path, raw: bytes, words: str) -> None:
+    path = tmp_path / "bad.safetensors"
+    path.write_bytes(raw)
+    with pytest.raises(QuantValueError, match=words) as caught:
+        open_source(path)
+    assert str(path) in str(caught.value)
+
+
+def test_a_header_beyond_the_formats_limit_is_not_read(tmp_path: Path) -> None:
+    path = tmp_path / "big.safetensors"
+    with path.open("wb") as file:
+        file.write(struct.pack("<Q", 200_000_000))
+        file.truncate(300_000_000)  # sparse: takes no space
+    with pytest.raises(QuantValueError, match="the format allows 100000000"):
+        open_source(path)
+
+
+@pytest.mark.parametrize(
+    ("entry", "words"),
+    [
+        (3, "needs one dtype"),
+        ({}, "needs one dtype"),
+        ({**F32, "data_offsets": [16]}, "needs one dtype"),
+        ({**F32, "data_offsets": [16, 32, 48]}, "needs one dtype"),
+        ({**F32, "data_offsets": [-16, 0]}, "whole numbers from 0"),
+        ({**F32, "data_offsets": [16.0, 32.0]}, "whole numbers from 0"),
+        ({**F32, "shape": [True, 4], "data_offsets": [16, 32]}, "whole numbers from 0"),
+        ({**F32, "shape": [-2, -2], "data_offsets": [16, 32]}, "whole numbers from 0"),
+        ({**F32, "shape": [2**63], "data_offsets": [16, 32]}, "whole numbers from 0"),
+        ({**F32, "shape": None, "data_offsets": [16, 32]}, "whole numbers from 0"),
+        ({**F32, "dtype": 4, "data_offsets": [16, 32]}, "needs one dtype"),
+        ({**F32, "shape": [2**62, 2**62], "data_offsets": [16, 32]}, "offsets span 16"),
+        ({**F32, "shape": [1] * 65, "data_offsets": [16, 20]}, "65 dimensions"),
+        ({**F32, "data_offsets": [16, 31]}, "takes 16 bytes, but its offsets span 15"),
+        ({**F32, "data_offsets": [32, 16]}, "not in the file"),
+        ({**F32, "data_offsets": [60, 76]}, "not in the file"),
+        ({**F32, "data_offsets": [0, 10**18]}, "not in the file"),
+        ({"dtype": "X9", "shape": [2], "data_offsets": [16, 18]}, "unknown dtype 'X9'"),
+        ({"dtype": "F4", "shape": [4], "data_offsets": [16, 18]}, "packed type F4"),
+        ({"dtype": "F4", "shape": [5], "data_offsets": [16, 18]}, "takes 2.5 bytes"),
+        ({"dtype": "I8", "shape": [4], "data_offsets": [16, 20]}, "it has integers"),
+        ({"dtype": "BOOL", "shape": [4], "data_offsets": [16, 20]}, "it has booleans"),
+        ({"dtype": "C64", "shape": [1], "data_offsets": [16, 24]}, "it is complex"),
+        ({"dtype": "F32", "shape": [], "data_offsets": [16, 20]}, "it has rank 0"),
+        ({"dtype": "F32", "shape": [0, 4], "data_offsets": [16, 16]}, "it has no elements"),
+    ],
+)
+def test_a_bad_entry_spoils_only_its_tensor(tmp_path: Path, entry: object, words: str) -> None:
+    source = opened(tmp_path, {"bad": entry, "good": F32})
+    assert [record.name for record in source.applicable()] == ["good"]
+    assert source["good"].read().shape == (2, 2)
+    with pytest.raises(QuantValueError, match=r"m\.safetensors: tensor 'bad' cannot be analysed") as caught:
+        source["bad"].read()
+    assert words in str(caught.value)
+
+
+def test_tensors_that_claim_the_same_bytes_are_not_believed(tmp_path: Path) -> None:
+    header = {
+        "wide": {"dtype": "F32", "shape": [8], "data_offsets": [16, 48]},
+        "inside": {"dtype": "F32", "shape": [1], "data_offsets": [20, 24]},
+        "late": {"dtype": "F32", "shape": [1], "data_offsets": [44, 48]},
+        "before": F32,
+        "after": {"dtype": "F32", "shape": [4], "data_offsets": [48, 64]},
+    }
+    source = opened(tmp_path, header)
+    assert [record.name for record in source.applicable()] == ["before", "after"]
+    assert "claims the same bytes" in str(source["late"].not_applicable)
+
+
+def test_repeated_names_and_fields_are_not_guessed(tmp_path: Path) -> None:
+    entry = json.dumps(F32)
+    other = json.dumps({**F32, "data_offsets": [16, 32]})
+    twice = '{"dtype": "F32", "dtype": "F32", "shape": [4], "data_offsets": [32, 48]}'
+    raw = f'{{"a": {entry}, "a": {other}, "b": {twice}, "c": {json.dumps({**F32, "data_offsets": [48, 64]})}}}'
+    source = opened(tmp_path, raw.encode())
+    assert [record.name for record in source.applicable()] == ["c"]
+    assert "more than once" in str(source["a"].not_applicable)
+    assert "one dtype" in str(source["b"].not_applicable)
+
+
+def test_names_that_no_export_could_hold_are_spelled_out(tmp_path: Path) -> None:
+    assert list(opened(tmp_path, b'{"a\\ud800": {}}')) == ["a\\ud800"]
+
+
+def test_a_changed_file_is_not_read_by_the_old_header(tmp_path: Path) -> None:
+    record = opened(tmp_path, {"w": F32})["w"]
+    write(tmp_path / "m.safetensors", {"w": F32}, bytes(32))
+    with pytest.raises(QuantValueError, match="has changed since"):
+        record.read()
+
+
+@given(st.binary(max_size=80), st.booleans())
+def test_any_bytes_are_opened_or_refused(tmp_path_factory: pytest.TempPathFactory, raw: bytes, framed: bool) -> None:
+    path = tmp_path_factory.getbasetemp() / "any.safetensors"
+    path.write_bytes((struct.pack("<Q", len(raw)) if framed else b"") + raw)
+    try:
+        names = [record.name for record in open_source(path).applicable()]
+    except QuantValueError as error:
+        names = [] if str(path) in str(error) else [str(error)]
+    assert names == []
+
+
+json_values: Any = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.sampled_from(["F32", "BF16", "I8", "F4"]),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(["dtype", "shape", "data_offsets", "w", "v"]), inner, max_size=4)
+    ),
+    max_leaves=12,
+)
+
+
+@given(st.dictionaries(st.sampled_from(["w", "v", "__metadata__"]), json_values))
+def test_any_header_leaves_the_good_tensor_usable(tmp_path_factory: pytest.TempPathFactory, header: Any) -> None:
+    # The bytes of the good tensor lie at an offset that the strategy has no reason to guess.
+    path = tmp_path_factory.getbasetemp() / "header.safetensors"
+    good = {"dtype": "F32", "shape": [4], "data_offsets": [10_007, 10_023]}
+    source = open_source(write(path, {**header, "good": good}, bytes(10_023)))
+    assert source["good"].not_applicable in (None, "malformed entry: another tensor claims the same bytes")
+    for record in source.applicable():
+        assert record.read().shape == record.shape
+
+
+@pytest.mark.oracle
+def test_files_of_the_real_library_read_the_same(tmp_path: Path) -> None:
+    torch = needs.oracle("torch")
+    needs.oracle("safetensors")
+    from safetensors.torch import save_file
+
+    path = tmp_path / "real.safetensors"
+    names = ("float64", "float32", "float16", "bfloat16", "float8_e4m3fn", "float8_e5m2", "int8")
+    tensors = {name: torch.linspace(-3, 3, 15).reshape(3, 5).to(getattr(torch, name)) for name in names}
+    save_file(tensors, str(path), metadata={"format": "pt"})
+    source = open_source(path)
+    assert set(source) == set(names)
+    assert {record.name for record in source.applicable()} == set(names[:-1])
+    for record in source.applicable():
+        assert record.dtype == record.name
+        assert np.array_equal(record.read().astype(np.float64), tensors[record.name].double().numpy())
