@@ -1,0 +1,1 @@
+"""The live notebook panel: what you touch."""

@@ -1,0 +1,191 @@
+"""QuantPanel: builds the parts, applies the difference between two views, and closes all that it made."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import ipywidgets as w
+
+from ..report.text import clean_name, escape
+from .charts import HistogramChart, OverviewChart
+from .controls import ChannelSelector, Controls
+from .details import Banner, Explain, Findings, Tiles
+from .exports import ExportRow
+from .inputs import LinesInput
+from .lifetime import close_tree
+from .number_line import NumberLine
+from .opening import opened
+from .state import INTENT_NAMES, PanelState, PanelView, apply_options, resolve
+from .static import StaticCopy
+from .style import sheet
+from .table import TableView
+from .timing import LatestWins
+
+if TYPE_CHECKING:
+    from ..report.documents import ChannelReport
+    from .subjects import Subject
+
+
+def show(obj: object = None, **options: Any) -> QuantPanel:
+    """Open the panel.
+
+    ``obj`` is None for the calculator with its example, lines as :func:`perchq_widget.calculate` takes them, an array
+    or tensor, or a mapping, module or model file for a layer picker. ``options`` are the traits of
+    :class:`~perchq_widget.panel.state.PanelState`; an unknown one raises QuantTypeError and names the nearest.
+    Nothing is displayed before the panel is the last expression of a cell or goes through ``display``.
+    """
+    state, subject = opened(obj, options)
+    apply_options(state, options)
+    return QuantPanel(state, subject)
+
+
+class QuantPanel(w.VBox):
+    """The live panel: ``state`` holds what the user wants, ``report`` what follows from it.
+
+    Setting a trait of ``state`` is the same as moving its control. Inside a running event loop the panel answers
+    when the burst of changes is over; ``settle()`` and ``report`` answer at once.
+    """
+
+    def __init__(self, state: PanelState, subject: Subject) -> None:
+        super().__init__()
+        self.state = state
+        self._subject = subject
+        self._view: PanelView | None = None
+        self._opened_with = {name: getattr(state, name) for name in INTENT_NAMES}
+        self._static = StaticCopy()
+        self._build()
+        self._pace = LatestWins(self._refresh)
+        state.observe(self._changed, list(INTENT_NAMES))
+        self._refresh()
+
+    @property
+    def report(self) -> ChannelReport | None:
+        """The report in view, up to date with ``state``; None if the input has never given one."""
+        self.settle()
+        return None if self._view is None else self._view.report
+
+    @property
+    def view(self) -> PanelView:
+        """What the parts draw, up to date with ``state``."""
+        self.settle()
+        assert self._view is not None
+        return self._view
+
+    def settle(self) -> None:
+        """Evaluate what is pending, here and now."""
+        self._pace.settle()
+
+    def snapshot(self) -> None:
+        """Refresh the static copy in the notebook: what conversions to HTML, Markdown and PDF show."""
+        self.settle()
+        if self.view.report is not None:
+            self._static.refresh(self.view)
+
+    def close(self) -> None:
+        """Close every widget that the panel made, with their layouts and styles."""
+        if self.comm is None or not hasattr(self, "_pace"):
+            return  # a second call, or the end of a panel that never came to be
+        self._pace.cancel()
+        self.state.unobserve(self._changed, list(INTENT_NAMES))
+        close_tree(self, super().close, extra=tuple(self.table.rows))
+
+    def __repr__(self) -> str:
+        name = "no result" if self._view is None or self._view.report is None else self._view.report.caption
+        return f"<QuantPanel {clean_name(name)}>"
+
+    def _build(self) -> None:
+        state, kind = self.state, self._subject.kind
+        self.heading, self.tiles, self.banner = w.HTML(), Tiles(), Banner()
+        self.input = LinesInput(state) if kind == "calculator" else None
+        self.controls = Controls(state, kind, self._subject.tensors, self._subject.title)
+        self.controls.reset.on_click(lambda _button: self.reset())
+        self.selector = ChannelSelector(state)
+        self.chart: HistogramChart | NumberLine = HistogramChart() if kind == "tensor" else NumberLine()
+        self.overview = OverviewChart(self._select_row)
+        self.table, self.explain, self.findings = TableView(state), Explain(), Findings()
+        self.exports = ExportRow(lambda: self.report, self.snapshot)
+        self.children = [w.HTML(sheet(self._static.css_class)), *self._arranged()]
+        self.add_class("perchq-panel")
+        self.add_class(f"perchq-live-{self._static.css_class}")
+
+    def _arranged(self) -> list[Any]:
+        charts = _box("perchq-charts", [self.chart.widget, self.overview.widget])
+        side = [part.widget for part in (self.input, self.controls) if part is not None]
+        below = [part.widget for part in (self.selector, self.table)]
+        below += [self.explain.widget, self.findings.widget, self.exports.widget]
+        body = _box("perchq-body", [
+            _box("perchq-side", side),
+            _box("perchq-main", [self.tiles.widget, charts, *below]),
+        ])
+        return [self.heading, self.banner.widget, body]
+
+    def reset(self) -> None:
+        """Back to the settings that the panel opened with; text, mode and layer stay."""
+        for name in INTENT_NAMES:
+            if name not in ("lines", "mode", "tensor", "tensor_name"):
+                setattr(self.state, name, self._opened_with[name])
+
+    def _changed(self, change: Any) -> None:
+        if change["name"] == "tensor":
+            self.state.ch_axis = self._subject.axis(change["new"])
+        self._pace.request()
+
+    def _select_row(self, row: int) -> None:
+        view = self._view
+        if view is not None and row < len(view.names):
+            self.state.channel = view.names[row]
+
+    def _refresh(self) -> None:
+        last, self._view = self._view, resolve(self.state.intent(), self._subject, self._view)
+        self._apply(self._view, last)
+
+    def _apply(self, view: PanelView, last: PanelView | None) -> None:
+        data = last is None or last.report is not view.report
+        picked = data or last is None or last.row != view.row
+        look = picked or last is None or (last.order, last.page) != (view.order, view.page)
+        self.controls.apply(view)
+        self.banner.apply(view)
+        if self.input is not None:
+            self.input.apply(view)
+        if data:
+            self._apply_data(view)
+        if picked:
+            self.chart.apply(view)
+            self.overview.apply(view, data=data)
+            self.explain.apply(view)
+        self.selector.apply(view)
+        if look:
+            self.table.apply(view)
+
+    def _apply_data(self, view: PanelView) -> None:
+        if view.report is not None:
+            self.heading.value = _heading(view.report)
+        for part in (self.tiles, self.findings, self.exports):
+            part.apply(view)
+
+    def _repr_mimebundle_(self, **_options: Any) -> dict[str, Any]:
+        """The live view, and beside it the static copy for whoever cannot draw widgets."""
+        return {**self._static.bundle(self.view), **self._live()}
+
+    def _ipython_display_(self, **_options: Any) -> None:
+        """Show the live view and, as an output of its own, the static copy that steps back while the view is drawn.
+
+        Two outputs, because nbconvert prefers a live view over all else in an output once the notebook stores widget
+        state, and a copy that can be refreshed without drawing the view anew needs its own place.
+        """
+        self._static.publish(self._live(), self.view)
+
+    def _live(self) -> dict[str, Any]:
+        view = super()._repr_mimebundle_()
+        return view if isinstance(view, dict) else view[0]
+
+
+def _box(css_class: str, children: Iterable[Any]) -> Any:
+    box = w.VBox(list(children))
+    box.add_class(css_class)
+    return box
+
+
+def _heading(report: ChannelReport) -> str:
+    return f'<h3>{escape(report.name)}</h3><div class="perchq-caption">{escape(report.caption)}</div>'

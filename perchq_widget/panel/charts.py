@@ -1,0 +1,186 @@
+"""The two charts: the selected channel's values with the quantization range, and all channels at a glance."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import bqplot as bq
+import ipywidgets as w
+import numpy as np
+
+from ..report.rows import row_flags
+from ..report.text import clean_name, escape, short_number, shorten
+from . import marks as m
+
+if TYPE_CHECKING:
+    from ..study.histogram import ChannelHistogram
+    from .state import PanelView
+
+# A transparent pixel: stretched over the plot it is the one element that reports where it was clicked.
+_PIXEL = base64.b64decode(
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAAC0lEQVR42mNgAAIAAAUAAen63NgAAAAASUVORK5CYII="
+)
+_MANY_NAMES = 12
+
+
+class HistogramChart:
+    """Histogram of the selected channel; the range that codes can represent as a band; clip lines at its ends."""
+
+    def __init__(self) -> None:
+        on = m.scales()
+        self._x, self._y = m.axis(on["x"], "value"), m.axis(on["y"], "values per bin", vertical=True)
+        self._band = m.path(on, m.SKY, fill="bottom", fill_colors=[m.SKY], fill_opacities=[0.22], stroke_width=0.0)
+        self._values = m.path(on, m.BLUE, fill="bottom", fill_colors=[m.BLUE], fill_opacities=[0.75], stroke_width=1.0)
+        self._clips = m.path(on, m.VERMILLION, line_style="dashed", stroke_width=2.0)
+        self._ends = m.path(on, m.GREY, line_style="dotted", stroke_width=1.5)
+        parts = [self._band, self._values, self._clips, self._ends]
+        self._figure = m.figure(parts, [self._x, self._y], height=230)
+        self._title, self._legend = w.HTML(), w.HTML()
+        self.widget = w.VBox([self._title, self._figure, self._legend])
+        self.widget.add_class("perchq-chart")
+
+    def apply(self, view: PanelView) -> None:
+        """Draw the channel that ``view`` selects."""
+        if view.report is None or view.row is None:
+            return
+        hist = view.report.histogram(view.row)
+        self._title.value = f"<h4>Values of channel <b>{escape(view.channel)}</b> and what the codes can represent</h4>"
+        self._draw(hist)
+        self._legend.value = _histogram_legend(hist)
+
+    def _draw(self, hist: ChannelHistogram) -> None:
+        top = float(hist.counts.max(initial=1.0)) * 1.08
+        ends = [hist.quant_lo, hist.quant_hi, hist.min_val, hist.max_val]
+        known = [value for value in ends if np.isfinite(value)] or [0.0, 1.0]
+        low, high = min(known), max(known)
+        pad = 0.03 * (high - low) if high > low else max(abs(high), 1.0) * 0.1
+        m.set_axis(self._x, low - pad, high + pad, 7)
+        m.set_axis(self._y, 0.0, top, whole=True)
+        if hist.counts.size:
+            m.set_xy(self._values, *m.steps(hist.edges, hist.counts))
+        self._values.visible = bool(hist.counts.size)
+        m.set_xy(self._band, ends[:2], [top, top])
+        m.set_xy(self._clips, [[ends[0]] * 2, [ends[1]] * 2], [[0.0, top]] * 2)
+        m.set_xy(self._ends, [[ends[2]] * 2, [ends[3]] * 2], [[0.0, top]] * 2)
+
+
+def _histogram_legend(hist: ChannelHistogram) -> str:
+    keys = [
+        m.swatch(m.BLUE, "values"),
+        m.swatch(m.SKY, f"codes {hist.quant_min}…{hist.quant_max} represent {span(hist.quant_lo, hist.quant_hi)}"),
+        m.swatch(m.VERMILLION, "clip lines", "┆"),
+        m.swatch(m.GREY, f"range {span(hist.min_val, hist.max_val)}", "⁞"),
+    ]
+    if hist.n_below or hist.n_above:
+        keys.append(m.swatch(m.VERMILLION, f"{hist.n_below:,} values clipped below, {hist.n_above:,} above", "▲"))
+    if hist.n_nonfinite:
+        keys.append(m.swatch(m.ORANGE, f"{hist.n_nonfinite:,} NaN or infinite, left out", "!"))
+    return f'<div class="perchq-legend">{"".join(keys)}</div>'
+
+
+def span(low: float, high: float) -> str:
+    """A range as a legend writes it."""
+    return f"{short_number(low)} … {short_number(high)}"
+
+
+class OverviewChart:
+    """SQNR of every channel as one path; clipped channels as a second one; a click selects the nearest bar."""
+
+    def __init__(self, on_select: Callable[[int], None]) -> None:
+        on = m.scales()
+        self._x, self._y = m.axis(on["x"], "channel"), m.axis(on["y"], "SQNR (dB)", vertical=True)
+        self._on_select = on_select
+        self._tops = np.zeros(1)
+        fill = {"fill": "bottom", "stroke_width": 1.0}
+        self._good = m.path(on, m.BLUE, fill_colors=[m.BLUE], fill_opacities=[0.6], **fill)
+        self._clipped = m.path(on, m.VERMILLION, fill_colors=[m.VERMILLION], fill_opacities=[0.85], **fill)
+        self._chosen = m.path(on, m.PINK, stroke_width=2.0)
+        self._worst, self._pick = m.points(on, m.ORANGE, "triangle-down", 120), m.points(on, m.PINK, "diamond", 120)
+        self._hit = bq.Image(image=w.Image(value=_PIXEL, format="png"), scales=on)
+        self._hit.on_element_click(self._clicked)
+        parts = [self._good, self._clipped, self._chosen, self._worst, self._pick, self._hit]
+        self._figure = m.figure(parts, [self._x, self._y], height=230)
+        self._title, self._legend = w.HTML(), w.HTML()
+        self.widget = w.VBox([self._title, self._figure, self._legend])
+        self.widget.add_class("perchq-chart")
+
+    def apply(self, view: PanelView, *, data: bool) -> None:
+        """Draw all channels (``data``), or only move the marks of the selected one."""
+        if view.report is None or view.row is None:
+            return
+        if data:
+            self._draw(view)
+        low, high = self._y.scale.min, self._y.scale.max
+        m.set_xy(self._chosen, [view.row, view.row], [low, high])
+        m.set_xy(self._pick, [view.row], [high - 0.05 * (high - low)])
+
+    def _draw(self, view: PanelView) -> None:
+        assert view.table is not None
+        sqnr = view.table["sqnr_db"].to_numpy(dtype=np.float64)
+        clipped = np.array(["clipped" in flags for flags in row_flags(view.table)])
+        low, high = _y_bounds(sqnr)
+        self._tops = np.clip(sqnr, low, high - 0.06 * (high - low))
+        m.set_xy(self._hit, [-0.6, sqnr.size - 0.4], [low, high])
+        m.set_axis(self._y, low, high)
+        m.set_xy(self._good, *m.bars(np.where(clipped, low, self._tops), low))
+        m.set_xy(self._clipped, *m.bars(np.where(clipped, self._tops, low), low))
+        worst = int(np.argmin(sqnr))
+        m.set_xy(self._worst, [worst], [self._tops[worst]])
+        self._name_ticks(view)
+        self._title.value = f"<h4>SQNR of {_count(sqnr.size, 'channel')} · click one to select it</h4>"
+        self._legend.value = _overview_legend(sqnr, clipped, view.names[worst])
+
+    def _name_ticks(self, view: PanelView) -> None:
+        n, kind = len(view.names), "ranges" if view.report is None else view.report.kind
+        m.set_axis(self._x, -0.6, n - 0.4, 8, whole=True)
+        few, limit = n <= _MANY_NAMES, max(6, 60 // n)
+        with self._x.hold_sync(), self._x.hold_trait_notifications():
+            self._x.label = f"channel (axis {view.intent.ch_axis})" if kind == "tensor" else "channel"
+            if few:
+                self._x.tick_values = np.arange(n, dtype=np.float64)
+            self._x.tick_labels = (
+                {str(i): shorten(clean_name(name), limit) for i, name in enumerate(view.names)} if few else None
+            )
+
+    def _clicked(self, _mark: Any, message: Any) -> None:
+        where = message["data"]
+        self._on_select(self.nearest(float(where["click_x"]), float(where["click_y"])))
+
+    def nearest(self, x: float, y: float) -> int:
+        """The row of the bar that a click at (x, y) means: of bars under one finger's width, the nearest top."""
+        n = self._tops.size
+        reach = max(0.5, n / 150)
+        rows = np.arange(max(0, int(np.ceil(x - reach))), min(n, int(np.floor(x + reach)) + 1))
+        if rows.size == 0:
+            return int(np.clip(round(x), 0, n - 1))
+        return int(rows[np.argmin(np.abs(self._tops[rows] - y))])
+
+
+def _y_bounds(sqnr: m.Floats) -> tuple[float, float]:
+    finite = sqnr[np.isfinite(sqnr)]
+    if finite.size == 0:
+        return 0.0, 1.0
+    low, high = float(finite.min()), float(finite.max())
+    span = max(high - low, 2.0)
+    return low - 0.25 * span, high + 0.2 * span
+
+
+def _overview_legend(sqnr: m.Floats, clipped: Any, worst: str) -> str:
+    keys = [
+        m.swatch(m.BLUE, "not clipped"),
+        m.swatch(m.VERMILLION, f"clipped: {_count(int(clipped.sum()), 'channel')}", "▲"),
+        m.swatch(m.ORANGE, f"worst: {shorten(clean_name(worst), 40)}", "▼"),
+        m.swatch(m.PINK, "selected", "◆"),
+    ]
+    exact, none = int(np.isposinf(sqnr).sum()), int(np.isneginf(sqnr).sum())
+    if exact:
+        keys.append(m.swatch(m.GREY, f"∞: {_count(exact, 'channel')} without error, drawn at the top", "∞"))
+    if none:
+        keys.append(m.swatch(m.ORANGE, f"-∞: {_count(none, 'channel')} whose signal is zero, drawn at the bottom", "∞"))
+    return f'<div class="perchq-legend">{"".join(keys)}</div>'
+
+
+def _count(n: int, noun: str) -> str:
+    return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"

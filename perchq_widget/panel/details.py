@@ -1,0 +1,134 @@
+"""What the numbers say in words: summary tiles, the selected channel's arithmetic, the findings."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import ipywidgets as w
+
+from ..report.summary import decibels
+from ..report.text import escape, short_number
+from .controls import error_html, set_html, set_if_new
+
+if TYPE_CHECKING:
+    from ..core.findings import Finding
+    from ..report.documents import ChannelReport
+    from ..study.explain import Explanation, Step
+    from .state import PanelView
+
+_MAX_FINDINGS = 30
+_MARKS = {"error": "⛔", "warning": "⚠", "info": "ⓘ"}
+
+
+class Tiles:
+    """The summary, one figure a tile."""
+
+    def __init__(self) -> None:
+        self.widget = w.HTML()
+
+    def apply(self, view: PanelView) -> None:
+        """Show the figures of the report in view."""
+        if view.report is not None:
+            self.widget.value = tiles_html(view.report)
+
+
+def tiles_html(report: ChannelReport) -> str:
+    """Six figures that decide: how many channels, how good, which is worst, what is cut, how far off, how fine."""
+    s = report.summary
+    pct = s.get("mean_pct_error", s.get("pct_error"))
+    tiles = [
+        ("channels", f"{int(s['channels']):,}", ""),
+        ("overall SQNR", decibels(s["sqnr_db"]), ""),
+        ("worst channel", decibels(s["worst_sqnr_db"]), str(s["worst_channel"])),
+        ("clipped", f"{_number(s['clipped_pct'], 3)} %", f"{int(s['clipped_channels']):,} channels"),
+        ("mean |error|", _number(s["mean_abs_error"], 3), "" if pct is None else f"{_number(pct, 3)} %"),
+        ("scales", _number(s["scale_min"], 3), f"to {_number(s['scale_max'], 3)}"),
+    ]
+    return '<div class="perchq-tiles">' + "".join(_tile(*tile) for tile in tiles) + "</div>"
+
+
+def _tile(label: str, value: str, detail: str) -> str:
+    small = f"<small>{escape(detail)}</small>" if detail else ""
+    return f'<div class="perchq-tile"><span>{escape(label)}</span><b>{escape(value)}</b>{small}</div>'
+
+
+def _number(value: object, digits: int) -> str:
+    return short_number(float(value), digits) if isinstance(value, (int, float)) else str(value)
+
+
+class Banner:
+    """Says when what is shown is not what the controls ask for."""
+
+    def __init__(self) -> None:
+        self.widget = w.HTML()
+
+    def apply(self, view: PanelView) -> None:
+        """Explain a refusal that has no control of its own, and name the settings that are shown instead."""
+        problem, text = view.problem, ""
+        if problem is not None and (problem.about is not None or not view.errors):
+            text = error_html(problem.message)
+            if view.stale and view.report is not None:
+                text += f" <span>Shown below is the last result: {escape(view.report.caption)}</span>"
+        set_html(self.widget, f'<div class="perchq-banner">{text}</div>' if text else "")
+
+
+class Explain:
+    """The selected channel's arithmetic: formula, the numbers put in, the result."""
+
+    def __init__(self) -> None:
+        self.widget = w.HTML()
+        self.widget.add_class("perchq-explain")
+
+    def apply(self, view: PanelView) -> None:
+        """Show the steps of the selected channel."""
+        if view.report is not None and view.row is not None:
+            set_if_new(self.widget, "value", explain_html(view.report.explain(view.row)))
+
+
+def explain_html(explanation: Explanation) -> str:
+    """An explanation as a list of steps."""
+    steps = "".join(
+        f"<li><b>{escape(step.name)}</b> {_equation(step)}{f' <small>{escape(step.note)}</small>' if step.note else ''}"
+        "</li>"
+        for step in explanation.steps
+    )
+    return (
+        f"<h4>Explain this number: {escape(explanation.title)}</h4><ol>{steps}</ol>"
+        f"<small>{escape(explanation.source)}</small>"
+    )
+
+
+def _equation(step: Step) -> str:
+    numbers = f"<code>= {escape(step.numbers)}</code> " if step.numbers else ""
+    return f"<code>{escape(step.formula)}</code> {numbers}<code><b>= {escape(step.result)}</b></code>"
+
+
+class Findings:
+    """What the rules found, most severe first."""
+
+    def __init__(self) -> None:
+        self.widget = w.HTML()
+        self.widget.add_class("perchq-findings")
+
+    def apply(self, view: PanelView) -> None:
+        """List the findings of the report in view."""
+        if view.report is not None:
+            set_if_new(self.widget, "value", findings_html(tuple(view.report.findings)))
+
+
+def findings_html(findings: tuple[Finding, ...]) -> str:
+    """Findings as a list; the first ones in full, the rest counted."""
+    if not findings:
+        return "<h4>Findings</h4><p>None: no rule was broken.</p>"
+    ranked = sorted(findings, key=lambda finding: list(_MARKS).index(finding.severity))
+    items = "".join(_finding_html(finding) for finding in ranked[:_MAX_FINDINGS])
+    more = len(ranked) - _MAX_FINDINGS
+    return f"<h4>Findings</h4><ul>{items}</ul>" + (f"<p>… and {more:,} more, in every export.</p>" if more > 0 else "")
+
+
+def _finding_html(finding: Finding) -> str:
+    where = "" if finding.channel is None else f"<b>{escape(finding.channel)}</b>: "
+    return (
+        f'<li class="perchq-{escape(finding.severity)}">{_MARKS.get(finding.severity, "")} {where}'
+        f"{escape(finding.message)} <small>{escape(finding.next_step)}</small></li>"
+    )

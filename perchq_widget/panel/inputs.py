@@ -1,0 +1,97 @@
+"""The calculator's input: mode, text, CSV upload, and the lines that could not be used."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import ipywidgets as w
+
+from ..report.text import escape
+from .controls import error_html, set_html, set_if_new
+
+if TYPE_CHECKING:
+    from .state import PanelState, PanelView
+
+_MAX_UPLOAD = 1_000_000
+_MAX_LISTED = 50
+_HINTS = {
+    "ranges": ("channel, min, max, sample", "filter_0,-1.2,1,0.73"),
+    "params": ("channel, scale, zero_point, sample", "filter_0,0.00862745,11,0.73"),
+}
+
+
+class LinesInput:
+    """Text area and upload. The text is the user's: nothing but the user, an upload or the mode changes it."""
+
+    def __init__(self, state: PanelState) -> None:
+        self._state = state
+        self.mode = w.ToggleButtons(
+            options=[("calibration ranges", "ranges"), ("manual parameters", "params")],
+            tooltips=["One channel,min,max,sample per line", "One channel,scale,zero_point,sample per line"],
+        )
+        self.text = w.Textarea(
+            rows=8, tooltip="One channel per line; separated by semicolons, tabs, commas or blanks; # starts a comment",
+            layout=w.Layout(width="100%"),
+        )
+        self.upload = w.FileUpload(
+            accept=".csv,.tsv,.txt", multiple=False, description="Load CSV",
+            tooltip="Replace the text by the contents of a file",
+        )
+        self.hint, self.upload_note, self.errors = w.HTML(), w.HTML(), w.HTML()
+        for note in (self.hint, self.upload_note):
+            note.add_class("perchq-note")
+        self.errors.add_class("perchq-line-errors")
+        self.mode.observe(lambda change: setattr(state, "mode", change["new"]), "value")
+        self.text.observe(lambda change: setattr(state, "lines", change["new"]), "value")
+        self.upload.observe(self._uploaded, "value")
+        self.widget = w.VBox([self.mode, self.hint, self.text, self.errors, self.upload, self.upload_note])
+        self.widget.add_class("perchq-input")
+
+    def apply(self, view: PanelView) -> None:
+        """Show mode and text, and beneath them every line that was left out, with its reason."""
+        intent = view.intent
+        set_if_new(self.mode, "value", intent.mode)
+        set_if_new(self.text, "value", intent.lines)
+        names, example = _HINTS[intent.mode]
+        set_if_new(self.text, "placeholder", example)
+        set_html(self.hint, f"One line per channel: <code>{names}</code>")
+        problem = view.problem if view.problem is not None and view.problem.about is None else None
+        set_html(self.errors, (error_html(problem.message) if problem else "") + _errors_html(view))
+
+    def _uploaded(self, change: Any) -> None:
+        if not change["new"]:
+            return
+        file = change["new"][0]
+        try:
+            self._state.lines = _decoded(file["name"], bytes(file["content"]))
+            note = f"Loaded {escape(file['name'])}."
+        except ValueError as error:
+            note = error_html(str(error))
+        set_html(self.upload_note, note)
+        self.upload.value = ()  # so that the same file can be loaded again
+
+
+def _decoded(name: str, content: bytes) -> str:
+    if len(content) > _MAX_UPLOAD:
+        raise ValueError(f"{name} holds {len(content):,} bytes; at most {_MAX_UPLOAD:,} can be loaded here")
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise ValueError(f"{name} is not UTF-8 text; save it as CSV (UTF-8)") from None
+    return text.replace("\r\n", "\n")
+
+
+def _errors_html(view: PanelView) -> str:
+    if not view.errors:
+        return ""
+    items = "".join(
+        f'<li><b>line {error.line}</b> <code>{escape(error.text)}</code><br>{escape(error.reason)}</li>'
+        for error in view.errors[:_MAX_LISTED]
+    )
+    more = len(view.errors) - _MAX_LISTED
+    tail = f"<p>… and {more:,} more</p>" if more > 0 else ""
+    n = len(view.errors)
+    return (
+        f'<div role="alert"><p class="perchq-error">⚠ {n:,} {"line" if n == 1 else "lines"} left out:</p>'
+        f"<ul>{items}</ul>{tail}</div>"
+    )

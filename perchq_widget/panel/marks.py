@@ -1,0 +1,111 @@
+"""bqplot parts that the charts share: figures that fit the panel, paths, and setting x and y together."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import bqplot as bq
+import ipywidgets as w
+import numpy as np
+import numpy.typing as npt
+
+from ..report.text import escape
+
+BLUE, VERMILLION, ORANGE, SKY, PINK, GREY = "#0072B2", "#D55E00", "#E69F00", "#56B4E9", "#CC79A7", "#888888"
+Floats = npt.NDArray[np.float64]
+
+
+def set_xy(mark: Any, x: npt.ArrayLike, y: npt.ArrayLike) -> None:
+    """Give a mark new coordinates in one message and one notification, as float64."""
+    with mark.hold_sync(), mark.hold_trait_notifications():
+        mark.x, mark.y = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
+
+
+def set_bounds(scale: Any, low: float, high: float) -> None:
+    """Give a linear scale its ends, in one message."""
+    with scale.hold_sync(), scale.hold_trait_notifications():
+        scale.min, scale.max = float(low), float(high)
+
+
+def scales() -> dict[str, Any]:
+    """A fresh pair of linear scales."""
+    return {"x": bq.LinearScale(allow_padding=False), "y": bq.LinearScale(allow_padding=False)}
+
+
+def path(on: dict[str, Any], color: str, **options: Any) -> Any:
+    """An empty path that reacts to nothing by itself."""
+    return bq.Lines(
+        x=[0.0, 1.0], y=[0.0, 0.0], scales=on, colors=[color], interactions={}, enable_hover=False, **options
+    )
+
+
+def points(on: dict[str, Any], color: str, marker: str, size: int = 90) -> Any:
+    """A few markers; for many points use a path."""
+    return bq.Scatter(
+        x=[0.0], y=[0.0], scales=on, colors=[color], marker=marker, default_size=size, stroke="white",
+        stroke_width=1.0, interactions={}, enable_hover=False,
+    )
+
+
+def axis(scale: Any, label: str, *, vertical: bool = False) -> Any:
+    """A thin axis with a label; its ticks come with the data."""
+    return bq.Axis(
+        scale=scale, label=label, grid_lines="solid" if vertical else "none",
+        orientation="vertical" if vertical else "horizontal", label_offset="46px" if vertical else "32px",
+        tick_style={"font-size": "11px"},
+    )
+
+
+def ticks(low: float, high: float, about: int, *, whole: bool = False) -> tuple[Floats, str]:
+    """Round values in [low, high], some ``about`` of them, and the d3 format that writes them in full."""
+    raw = (high - low) / about
+    power = 10.0 ** math.floor(math.log10(raw))
+    step = power * next(factor for factor in (1, 2, 5, 10) if factor * power >= raw * 0.999)
+    step = max(1.0, step) if whole else step
+    first, end = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9) + 1
+    values = np.arange(first, end).astype(np.float64) * step
+    largest = max(abs(low), abs(high))
+    if largest >= 1e5 or largest < 1e-3:
+        return values, "~s" if whole else ".3~e"
+    return values, f",.{max(0, -math.floor(math.log10(step) + 1e-9))}f"
+
+
+def set_axis(target: Any, low: float, high: float, about: int = 5, *, whole: bool = False) -> None:
+    """Give an axis and its scale their ends and round ticks."""
+    values, tick_format = ticks(low, high, about, whole=whole)
+    set_bounds(target.scale, low, high)
+    with target.hold_sync(), target.hold_trait_notifications():
+        target.tick_values, target.tick_format = values, tick_format
+
+
+def figure(marks: Sequence[Any], axes: Sequence[Any], *, height: int, left: int = 62) -> Any:
+    """A figure as wide as its place in the panel."""
+    made = bq.Figure(
+        marks=list(marks), axes=list(axes), display_toolbar=False, padding_x=0.0, padding_y=0.0,
+        fig_margin={"top": 8, "bottom": 44, "left": left, "right": 16},
+        layout=w.Layout(width="100%", height=f"{height}px", min_width="0"),
+    )
+    made.add_class("perchq-figure")
+    return made
+
+
+def bars(y: Floats, floor: float) -> tuple[Floats, Floats]:
+    """One path around a bar per value: apart for up to 128 values, side by side above."""
+    at = np.arange(y.size, dtype=np.float64)
+    half = 0.4 if y.size <= 128 else 0.5
+    x = (at[:, None] + np.array([-half, -half, half, half])).ravel()
+    bottom = np.full_like(y, floor)
+    return x, np.stack([bottom, y, y, bottom], axis=1).ravel()
+
+
+def steps(edges: Floats, counts: Floats) -> tuple[Floats, Floats]:
+    """One path around a histogram of bins of any width, closed to zero at both ends."""
+    return np.repeat(edges, 2), np.concatenate([[0.0], np.repeat(counts, 2), [0.0]])
+
+
+def swatch(color: str, text: str, mark: str = "■") -> str:
+    """One entry of a legend; ``text`` is escaped."""
+    sign = f'<span style="color:{color}" aria-hidden="true">{mark}</span>'
+    return f'<span class="perchq-key">{sign} {escape(text)}</span>'

@@ -1,0 +1,106 @@
+"""The panel's style sheet. Colours come from JupyterLab's variables, with a plain light page as the fallback."""
+
+from __future__ import annotations
+
+ROW_PX = 26
+HEAD_PX = 30
+
+_SHEET = """
+.perchq-panel { container-type: inline-size; color: var(--jp-content-font-color1, #222); font-size: 13px;
+  --pq-line: var(--jp-border-color2, #ddd); --pq-soft: var(--jp-layout-color2, #f3f3f3);
+  --pq-muted: var(--jp-content-font-color2, #666); --pq-clip: #B84C00; --pq-weak: #946200; --pq-pick: #A8487F;
+  --pq-bad: var(--jp-error-color1, #c62828); --pq-good: var(--jp-success-color1, #2e7d32); width: 100%; }
+[data-jp-theme-light="false"] .perchq-panel { --pq-clip: #FF8A3D; --pq-weak: #F0B429; --pq-pick: #E39CC4;
+  --pq-bad: #ff8a80; --pq-good: #81c784; }
+.perchq-panel .widget-html-content { line-height: 1.4; }
+.perchq-panel h3, .perchq-panel h4 { margin: 0; font-weight: 600; overflow-wrap: anywhere; }
+.perchq-panel h3 { font-size: 16px; } .perchq-panel h4 { font-size: 13px; }
+.perchq-panel code { font-family: var(--jp-code-font-family, monospace); font-size: 12px; overflow-wrap: anywhere; }
+.perchq-caption { color: var(--pq-muted); overflow-wrap: anywhere; }
+.perchq-body { display: grid; grid-template-columns: minmax(0, 1fr); gap: 12px; width: 100%; overflow: visible; }
+.perchq-side { overflow: visible; gap: 8px; min-width: 0; } .perchq-main { overflow: visible; gap: 10px; min-width: 0; }
+.perchq-charts { display: grid; grid-template-columns: minmax(0, 1fr); gap: 10px; overflow: visible; }
+@container (min-width: 960px) {
+  .perchq-body { grid-template-columns: 316px minmax(0, 1fr); gap: 16px; }
+  .perchq-charts { grid-template-columns: minmax(0, 1fr) minmax(0, 1fr); } }
+.perchq-controls { display: grid; grid-template-columns: minmax(0, 1fr); gap: 2px 20px; align-items: start; }
+@container (min-width: 520px) and (max-width: 959px) {
+  .perchq-side > .perchq-controls, .perchq-side > .perchq-input { align-self: stretch; }
+  .perchq-controls { grid-template-columns: minmax(0, 1fr) minmax(0, 1fr); } }
+.perchq-field, .perchq-field > .widget-vbox { overflow: visible; min-width: 0; }
+.perchq-field .widget-text, .perchq-field .widget-dropdown, .perchq-field .widget-select, .perchq-field .widget-hslider,
+.perchq-field .widget-toggle-buttons, .perchq-field .widget-checkbox { width: auto; align-self: stretch; }
+.perchq-field .widget-toggle-buttons { display: flex; flex-flow: row nowrap; align-items: center; }
+.perchq-field .widget-toggle-buttons > .widget-label { flex: none; }
+.perchq-field .widget-toggle-buttons > div { flex: 1; min-width: 0; }
+.perchq-wide { grid-column: 1 / -1; }
+.perchq-panel .widget-label { text-align: left; }
+.perchq-panel .widget-toggle-buttons .jupyter-button {
+  width: auto; padding: 0 10px; margin: 2px 0; }
+.perchq-input > .widget-toggle-buttons { width: auto; }
+.perchq-note { color: var(--pq-muted); font-size: 12px; margin: -2px 2px 4px 2px; }
+.perchq-field > .perchq-note { margin-left: 114px; }
+.perchq-panel .perchq-note .widget-html-content { line-height: 1.3; font-size: 12px; }
+.perchq-error { color: var(--pq-bad); } .perchq-ok { color: var(--pq-good); }
+.perchq-banner { border: 1px solid var(--pq-bad); border-radius: 4px; padding: 6px 10px; }
+.perchq-line-errors ul { margin: 2px 0; padding-left: 18px; } .perchq-line-errors p { margin: 0; }
+.perchq-tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(88px, 1fr)); gap: 8px; margin: 4px 0; }
+.perchq-tile { background: var(--pq-soft); border-radius: 4px; padding: 6px 8px; display: flex;
+  flex-direction: column; }
+.perchq-tile span, .perchq-tile small { color: var(--pq-muted); font-size: 11px; overflow-wrap: anywhere; }
+.perchq-tile b { font-size: 15px; font-variant-numeric: tabular-nums; white-space: nowrap; }
+.perchq-legend { display: flex; flex-wrap: wrap; gap: 2px 14px; font-size: 12px; color: var(--pq-muted); }
+.perchq-panel .bqplot { --bq-background: transparent; --bq-plotarea-background-fill: transparent;
+  --bq-content-font-color: var(--jp-content-font-color1, #222); --bq-axis-tick-text-fill: var(--pq-muted);
+  --bq-axislabel-fill: var(--pq-muted); --bq-axislabel-font: 12px sans-serif; --bq-grid-color: var(--pq-line);
+  --bq-axis-border-color: var(--pq-muted); }
+.perchq-row-of-controls { flex-wrap: wrap; align-items: center; overflow: visible; gap: 2px 4px; }
+.perchq-row-of-controls .jupyter-button, .perchq-row-of-controls .widget-checkbox { width: auto; }
+.perchq-panel .perchq-figure image { opacity: 0; cursor: pointer; }
+ .perchq-panel .perchq-small { width: 34px; padding: 0 6px; }
+.perchq-panel .perchq-small.jupyter-button:not(:has(i)) { width: auto; }
+.perchq-table-box { overflow-x: auto; }
+.perchq-stack { display: grid; width: max-content; min-width: 100%; overflow: visible; }
+.perchq-stack > * { grid-area: 1 / 1; margin: 0; width: auto; }
+.perchq-table { border-collapse: separate; border-spacing: 0; width: 100%; font-variant-numeric: tabular-nums; }
+.perchq-table caption { caption-side: bottom; text-align: left; color: var(--pq-muted); padding: 4px 0; }
+.perchq-table th, .perchq-table td { height: HEADpx; box-sizing: border-box; padding: 0 5px;
+  white-space: nowrap; font-size: 12px;
+  text-align: right; border-bottom: 1px solid var(--pq-line); }
+.perchq-table td { height: ROWpx; line-height: 1; } .perchq-table th { font-weight: 600; color: var(--pq-muted); }
+.perchq-table .col1, .perchq-table td:nth-child(2), .perchq-table th:nth-child(2) { text-align: left; }
+.perchq-table th:nth-child(-n+2), .perchq-table td:nth-child(-n+2) { position: sticky; left: 0;
+  background-color: var(--jp-layout-color0, #fff); }
+.perchq-table th:nth-child(2), .perchq-table td:nth-child(2) { left: 36px; }
+.perchq-table th:first-child, .perchq-table td:first-child { min-width: 36px; width: 36px;
+  text-align: left; padding: 0 2px; }
+.perchq-table td.low_sqnr { background-image: linear-gradient(#E69F0026, #E69F0026); }
+.perchq-table td.clipped { background-image: linear-gradient(#D55E0026, #D55E0026); }
+.perchq-table td.low_sqnr.clipped {
+  background-image: linear-gradient(#D55E0026, #D55E0026), linear-gradient(#E69F0026, #E69F0026); }
+.perchq-table td.low_sqnr:first-child, .perchq-weak { color: var(--pq-weak); font-weight: 700; }
+.perchq-table td.clipped:first-child, .perchq-clip { color: var(--pq-clip); font-weight: 700; }
+.perchq-table td.selected { font-weight: 700; box-shadow: inset 0 1px var(--pq-pick), inset 0 -1px var(--pq-pick); }
+.perchq-pick { color: var(--pq-pick); }
+.perchq-panel .perchq-rows { padding-top: HEADpx; overflow: visible; z-index: 1; align-self: start; }
+.perchq-panel .perchq-rows .jupyter-button { height: ROWpx; line-height: ROWpx; width: 100%; margin: 0; padding: 0;
+  background: transparent; border: 0; box-shadow: none; flex: none; }
+.perchq-panel .perchq-rows .jupyter-button:hover { background: #CC79A733; }
+.perchq-panel .perchq-rows .jupyter-button:focus-visible { outline: 2px solid var(--pq-pick); outline-offset: -2px; }
+.perchq-explain ol { margin: 4px 0; padding-left: 20px; } .perchq-explain li { margin-bottom: 4px; }
+.perchq-explain small { color: var(--pq-muted); }
+.perchq-findings ul { margin: 4px 0; padding-left: 18px; list-style: none; }
+.perchq-findings small { color: var(--pq-muted); }
+"""
+
+
+def sheet(static_class: str) -> str:
+    """The style element of one panel. While it stands in a page, that panel's static copy is not shown on screen;
+    on paper it is the other way round, because controls are of no use there."""
+    rules = _SHEET.replace("HEAD", str(HEAD_PX)).replace("ROW", str(ROW_PX))
+    swap = f".{static_class} {{ display: none !important; }}"
+    paper = (
+        f"@media print {{ .{static_class} {{ display: block !important; }} "
+        f".perchq-live-{static_class} {{ display: none !important; }} }}"
+    )
+    return f"<style>{rules}{swap}{paper}</style>"

@@ -1,0 +1,124 @@
+"""What a panel is about: pasted lines, or tensors. A subject turns an intent into a report and remembers the last."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Protocol
+
+from ..api import analyze, calculate
+from ..core.errors import QuantValueError, choose_from
+
+if TYPE_CHECKING:
+    from ..report.documents import ChannelReport
+    from ..sources.base import TensorRecord
+    from .state import Intent
+
+
+class Subject(Protocol):
+    """The data side of a panel. ``kind`` is "calculator" or "tensor"; ``tensors`` the names to choose from."""
+
+    kind: str
+    tensors: tuple[str, ...]
+
+    def report(self, intent: Intent) -> ChannelReport:
+        """The result for ``intent``; the same object while nothing that matters to it has changed.
+
+        Raises QuantError, LinesError among them.
+        """
+
+    def title(self, name: str) -> str:
+        """One line about a tensor for the layer picker."""
+
+    def axis(self, name: str | None) -> int:
+        """The channel axis to begin with."""
+
+
+class _Remembered:
+    """The last result and what it was made from."""
+
+    def __init__(self) -> None:
+        self._key: object = None
+        self._report: ChannelReport | None = None
+
+    def get(self, key: object, make: Callable[[], ChannelReport]) -> ChannelReport:
+        if self._report is None or key != self._key:
+            self._report, self._key = make(), key
+        return self._report
+
+
+class LinesSubject:
+    """The calculator: everything comes from the intent."""
+
+    kind = "calculator"
+    tensors: tuple[str, ...] = ()
+
+    def __init__(self) -> None:
+        self._last = _Remembered()
+
+    def report(self, intent: Intent) -> ChannelReport:
+        """Calculate the lines as typed."""
+        options = {
+            name: getattr(intent, name)
+            for name in ("mode", "dtype", "scheme", "reduce_range", "convention", "tensor_name", "ch_axis")
+        }
+        # What stands in the box is text, never a path: a line break says so to the parser.
+        lines = intent.lines if "\n" in intent.lines else intent.lines + "\n"
+        return self._last.get((lines, *options.values()), lambda: calculate(lines, **options))
+
+    def title(self, name: str) -> str:
+        """The name itself: the calculator has no layers."""
+        return name
+
+    def axis(self, name: str | None) -> int:
+        """Lines have no shape to suggest one."""
+        return 0
+
+
+class TensorsSubject:
+    """One or more tensors; the one in view is read once."""
+
+    kind = "tensor"
+
+    def __init__(self, records: Mapping[str, TensorRecord], options: Mapping[str, Any]) -> None:
+        if not records:
+            raise QuantValueError("there is no tensor to show; pass an array, a module, a mapping or a model file")
+        self._records = records
+        self._options = dict(options)
+        self.tensors = tuple(records)
+        self._read: tuple[str, Any] | None = None
+        self._last = _Remembered()
+
+    def record(self, name: str | None) -> TensorRecord:
+        """The record of that name, the first for None."""
+        return self._records[self.tensors[0] if name is None else choose_from("tensor", name, self.tensors)]
+
+    def report(self, intent: Intent) -> ChannelReport:
+        """Analyze the tensor in view."""
+        record = self.record(intent.tensor)
+        options = {
+            name: getattr(intent, name)
+            for name in (
+                "dtype", "scheme", "granularity", "ch_axis", "reduce_range", "narrow_range", "convention", "observer",
+                "clip_ratio",
+            )
+        }
+        name = intent.tensor_name if intent.tensor_name.strip() else record.name
+        key = (record.name, name, *options.values())
+        return self._last.get(
+            key, lambda: analyze(self._array(record), name=name, **options, **self._options)
+        )
+
+    def title(self, name: str) -> str:
+        """Name, shape and dtype."""
+        record = self._records[name]
+        return f"{name} · {tuple(record.shape)} {record.dtype}"
+
+    def axis(self, name: str | None) -> int:
+        """What the source suggests for that tensor."""
+        return self.record(name).ch_axis
+
+    def _array(self, record: TensorRecord) -> Any:
+        if self._read is None or self._read[0] != record.name:
+            self._read = None
+            self._read = (record.name, record.read())
+        return self._read[1]

@@ -1,0 +1,146 @@
+"""The channel table: one styled page, sorted as asked, whose rows select their channel."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import ipywidgets as w
+import pandas as pd
+
+from ..report.rows import row_flags
+from ..report.text import clean_name, column_title, escape, format_cell, shorten
+from .controls import set_if_new
+from .state import GIVEN, PAGE_ROWS, WORST
+
+if TYPE_CHECKING:
+    from .state import PanelState, PanelView
+
+CLIPPED, LOW, SELECTED = "▲", "▼", "◆"
+_NAME_LIMIT = 28
+# A tensor's table is wider than most screens: what one decides by comes first, the rest is a scroll away.
+_FIRST = ("channel", "sqnr_db", "clipped", "clipped_pct", "scale", "zero_point", "min", "max")
+
+
+class TableView:
+    """Sort, page and rows. Each row carries a transparent button, so that a click or the keyboard selects it."""
+
+    def __init__(self, state: PanelState) -> None:
+        self._state = state
+        self._view: PanelView | None = None
+        self.sort = w.Dropdown(
+            options=[("as given", GIVEN), ("worst first", WORST)], description="Sort", tooltip="Order of the rows",
+            style={"description_width": "40px"},
+        )
+        self.descending = w.ToggleButton(icon="sort-amount-desc", tooltip="Reverse the order")
+        self.previous = w.Button(icon="chevron-left", tooltip="Previous page")
+        self.next = w.Button(icon="chevron-right", tooltip="Next page")
+        self.place = w.HTML()
+        for small in (self.descending, self.previous, self.next):
+            small.add_class("perchq-small")
+        self.sort.observe(self._sorted, "value")
+        self.descending.observe(lambda change: setattr(state, "descending", change["new"]), "value")
+        self.previous.on_click(lambda _button: self._turn(-1))
+        self.next.on_click(lambda _button: self._turn(1))
+        bar = w.HBox([self.sort, self.descending, self.previous, self.place, self.next])
+        bar.add_class("perchq-row-of-controls")
+        self.html = w.HTML()
+        self.rows = [self._row_button(i) for i in range(PAGE_ROWS)]
+        self._overlay = w.VBox(self.rows)
+        self._overlay.add_class("perchq-rows")
+        stack = w.Box([self.html, self._overlay])
+        stack.add_class("perchq-stack")
+        self.widget = w.VBox([bar, stack])
+        self.widget.add_class("perchq-table-box")
+
+    def _row_button(self, place: int) -> Any:
+        button = w.Button()
+        button.on_click(lambda _button: self._select(place))
+        return button
+
+    def apply(self, view: PanelView) -> None:
+        """Show the page."""
+        self._view = None
+        if view.report is not None:
+            columns = [(column_title(name), name) for name in _columns(view)]
+            self._offer_sort((("as given", GIVEN), ("worst first", WORST), *columns), view.intent.sort)
+            set_if_new(self.descending, "value", view.intent.descending)
+            set_if_new(self.descending, "icon", "sort-amount-desc" if view.intent.descending else "sort-amount-asc")
+            self._page(view)
+        self._view = view
+
+    def _offer_sort(self, options: tuple[tuple[str, str], ...], value: str) -> None:
+        known = value if value in [name for _, name in options] else GIVEN
+        with self.sort.hold_sync():
+            if tuple(self.sort.options) != options:
+                self.sort.options = options
+            set_if_new(self.sort, "value", known)
+
+    def _page(self, view: PanelView) -> None:
+        set_if_new(self.html, "value", page_html(view))
+        names = [view.names[row] for row in view.rows_on_page]
+        for button, name in zip(self.rows, names, strict=False):
+            set_if_new(button, "tooltip", f"Select channel {shorten(clean_name(name), 60)}")
+        if len(self._overlay.children) != len(names):
+            self._overlay.children = self.rows[: len(names)]
+        first = view.page * PAGE_ROWS
+        self.place.value = f"rows {first + 1:,}–{first + len(names):,} of {len(view.order):,}"
+        set_if_new(self.previous, "disabled", view.page == 0)
+        set_if_new(self.next, "disabled", view.page >= view.n_pages - 1)
+
+    def _sorted(self, change: Any) -> None:
+        if self._view is not None and change["new"] is not None:
+            self._state.sort = change["new"]
+
+    def _turn(self, by: int) -> None:
+        if self._view is not None:
+            self._state.page = self._view.page + by
+
+    def _select(self, place: int) -> None:
+        view = self._view
+        if view is not None and place < len(view.rows_on_page):
+            self._state.channel = view.names[view.rows_on_page[place]]
+
+
+def _columns(view: PanelView) -> list[str]:
+    assert view.report is not None
+    assert view.table is not None
+    names = [str(name) for name in view.table.columns]
+    if view.report.kind != "tensor":
+        return names
+    return [*_FIRST, *(name for name in names if name not in _FIRST)]
+
+
+def page_html(view: PanelView) -> str:
+    """The page of ``view`` as an HTML table by pandas' Styler; marks and classes, no colour alone."""
+    from pandas.io.formats.style import Styler
+
+    assert view.report is not None
+    assert view.table is not None
+    page = view.table.iloc[list(view.rows_on_page)][_columns(view)]
+    flags = [_flags(row == view.row, found) for row, found in zip(view.rows_on_page, row_flags(page), strict=True)]
+    text = pd.DataFrame({name: [_cell(name, value) for value in page[name]] for name in page.columns})
+    text.insert(0, "", ["".join(mark for mark, _ in each) for each in flags])
+    rows = [[" ".join(name for _, name in each)] * text.shape[1] for each in flags]
+    text.columns = pd.Index(["", *(escape(column_title(name)) for name in page.columns)])
+    styler = Styler(text, uuid="perchq", cell_ids=False, caption=escape(view.report.caption)).hide(axis="index")
+    styler.set_td_classes(pd.DataFrame(rows, index=text.index, columns=text.columns))
+    return str(styler.set_table_attributes('class="perchq-table"').to_html()) + _KEY
+
+
+_KEY = (
+    '<div class="perchq-legend"><span class="perchq-key"><b class="perchq-clip">▲</b> clipped</span>'
+    '<span class="perchq-key"><b class="perchq-weak">▼</b> low SQNR</span>'
+    '<span class="perchq-key"><b class="perchq-pick">◆</b> selected</span></div>'
+)
+
+
+def _cell(column: str, value: object) -> str:
+    if column == "channel":
+        return escape(shorten(clean_name(str(value)), _NAME_LIMIT))
+    return escape(format_cell(column, value))
+
+
+def _flags(selected: bool, found: list[str]) -> list[tuple[str, str]]:
+    """(mark, class) pairs of a row."""
+    marks = [(CLIPPED, "clipped"), (LOW, "low_sqnr")]
+    return [(SELECTED, "selected")] * selected + [(mark, name) for mark, name in marks if name in found]

@@ -1,0 +1,96 @@
+"""Latest wins: many requests in a row, one evaluation of the newest state."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+QUIET_S = 0.008
+CAP_S = 0.06
+
+
+def running_loop() -> asyncio.AbstractEventLoop | None:
+    """The event loop that this thread runs in, None outside of one."""
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
+
+
+class LatestWins:
+    """Run ``work`` after the last of a burst of requests.
+
+    Inside an event loop a request arms a timer: messages that already wait in the queue are taken first, and only
+    the state that they leave behind is evaluated. A burst that does not end is evaluated every ``cap_s`` all the
+    same. Without a loop ``work`` runs at once. A request that ``work`` itself makes runs it once more, never nested.
+    """
+
+    def __init__(
+        self,
+        work: Callable[[], None],
+        *,
+        quiet_s: float = QUIET_S,
+        cap_s: float = CAP_S,
+        find_loop: Callable[[], asyncio.AbstractEventLoop | None] = running_loop,
+    ) -> None:
+        self._work = work
+        self._quiet_s = quiet_s
+        self._cap_s = cap_s
+        self._find_loop = find_loop
+        self._timer: asyncio.TimerHandle | None = None
+        self._first = 0.0
+        self._more = False
+        self._pending = False
+        self._running = False
+
+    @property
+    def pending(self) -> bool:
+        """Whether a request waits for its evaluation."""
+        return self._pending
+
+    def request(self) -> None:
+        """Ask for an evaluation of the state as it will be when the burst ends."""
+        self._pending = True
+        if self._running:
+            return
+        loop = self._find_loop()
+        if loop is None:
+            self.settle()
+        elif self._timer is None:
+            self._first = loop.time()
+            self._arm(loop)
+        else:
+            self._more = True
+
+    def settle(self) -> None:
+        """Evaluate what is pending, here and now; nothing is awaited."""
+        self._disarm()
+        if self._running:
+            return
+        self._running = True
+        try:
+            while self._pending:
+                self._pending = False
+                self._work()
+        finally:
+            self._running = False
+
+    def cancel(self) -> None:
+        """Forget what is pending."""
+        self._disarm()
+        self._pending = False
+
+    def _arm(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._more = False
+        self._timer = loop.call_later(self._quiet_s, self._fire, loop)
+
+    def _fire(self, loop: asyncio.AbstractEventLoop) -> None:
+        if self._more and loop.time() - self._first < self._cap_s:
+            self._arm(loop)
+        else:
+            self.settle()
+
+    def _disarm(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
