@@ -14,7 +14,7 @@ from perchq_widget.report.export import json_safe
 from perchq_widget.report.figures import histogram_name, histogram_svg, overview_name, overview_svg
 from perchq_widget.report.rows import Rows, take_rows
 from perchq_widget.report.summary import summary_rows
-from perchq_widget.report.text import clean_name
+from perchq_widget.report.text import clean_name, plural
 from perchq_widget.study.channels import ChannelTable
 from perchq_widget.study.explain import explain
 from perchq_widget.study.histogram import channel_histogram
@@ -39,9 +39,9 @@ def caption(study: ChannelTable) -> str:
 def _kind(study: ChannelTable) -> str:
     if study.kind == "tensor":
         return f"{study.tensor_dtype} {study.shape}"
-    lines = "calibration range" if study.kind == "ranges" else "line of parameters"
-    plural = {"calibration range": "calibration ranges", "line of parameters": "lines of parameters"}
-    return f"{study.n_channels:,} {lines if study.n_channels == 1 else plural[lines]}"
+    if study.kind == "params":
+        return f"{plural(study.n_channels, 'line')} of parameters"
+    return plural(study.n_channels, "calibration range")
 
 
 def _narrower(study: ChannelTable) -> str:

@@ -17,7 +17,7 @@ from perchq_widget.report import document as documents
 from perchq_widget.report.export import check_target, csv_text, json_text, write_atomic
 from perchq_widget.report.html import html_fragment, html_page
 from perchq_widget.report.reproduce import reproduce
-from perchq_widget.report.text import clean_name
+from perchq_widget.report.text import clean_name, plural
 from perchq_widget.study.channels import ChannelTable
 from perchq_widget.study.explain import Explanation, explain
 from perchq_widget.study.histogram import ChannelHistogram, channel_histogram
@@ -199,5 +199,5 @@ class ChannelReport:
         }
 
     def __repr__(self) -> str:
-        bad = f", {len(self.errors)} lines left out" if self.errors else ""
-        return f"<ChannelReport {clean_name(self.caption)}, {self.study.n_channels:,} channels{bad}>"
+        bad = f", {plural(len(self.errors), 'line')} left out" if self.errors else ""
+        return f"<ChannelReport {clean_name(self.caption)}, {plural(self.study.n_channels, 'channel')}{bad}>"

@@ -9,7 +9,7 @@ import numpy as np
 
 from perchq_widget.report import svg
 from perchq_widget.report.svg import Axis, Label
-from perchq_widget.report.text import clean_name, short_number
+from perchq_widget.report.text import clean_name, plural, short_number
 
 if TYPE_CHECKING:
     from perchq_widget.study.histogram import ChannelHistogram
@@ -40,8 +40,7 @@ def draw_histogram(hist: ChannelHistogram, title: str, width: float, height: flo
 def histogram_title(hist: ChannelHistogram) -> str:
     """Heading of the figure: the channel, and what was left out of it."""
     left_out = f", {hist.n_nonfinite:,} not finite left out" if hist.n_nonfinite else ""
-    total = f"{int(np.sum(hist.counts)):,} values{left_out}"
-    return f"Channel {clean_name(hist.channel)}: {total}"
+    return f"Channel {clean_name(hist.channel)}: {plural(int(np.sum(hist.counts)), 'value')}{left_out}"
 
 
 def _domain(hist: ChannelHistogram) -> tuple[float, float]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from perchq_widget.report import svg
 from perchq_widget.report.svg import Axis, Label
-from perchq_widget.report.text import clean_name, short_number
+from perchq_widget.report.text import clean_name, plural, short_number
 
 _MOST_BARS = 64
 
@@ -62,10 +62,9 @@ def draw_overview(view: Overview, title: str, width: float, height: float) -> st
 
 def overview_title(view: Overview) -> str:
     """Heading of the figure, with the channels that have no height counted."""
-    n = view.sqnr_db.size
     exact = int(np.count_nonzero(np.isposinf(view.sqnr_db)))
     extra = f", {exact:,} exact" if exact else ""
-    return f"SQNR of {n:,} channel{'' if n == 1 else 's'}, dB{extra}"
+    return f"SQNR of {plural(view.sqnr_db.size, 'channel')}, dB{extra}"
 
 
 def _keys(view: Overview, y: Axis) -> list[tuple[str, str, float]]:

@@ -6,28 +6,36 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from perchq_widget.report.text import clean_name, format_cell, format_number, short_number
+from perchq_widget.report.text import clean_name, format_cell, format_number, plural, short_number
 
 
 def summary_rows(summary: Mapping[str, Any], kind: str) -> list[list[str]]:
     """``[label, text]`` pairs in reading order; a key of ``summary`` that has no line here is not shown."""
-    pct = "mean_pct_error" if "mean_pct_error" in summary else "pct_error"
     return [
         ["Channels", short_number(summary["channels"])],
         ["Clipped", _clipped(summary, kind)],
         *_non_finite(summary),
         ["Mean absolute error", short_number(summary["mean_abs_error"])],
         ["Largest absolute error", short_number(summary["max_abs_error"])],
-        ["Mean percentage error" if pct == "mean_pct_error" else "Percentage error", f"{short_number(summary[pct])} %"],
+        _percentage(summary),
         ["Overall SQNR", decibels(summary["sqnr_db"])],
         ["Worst channel", f"{clean_name(str(summary['worst_channel']))}, {decibels(summary['worst_sqnr_db'])}"],
         ["Scale range", _range(summary["scale_min"], summary["scale_max"])],
     ]
 
 
+def _percentage(summary: Mapping[str, Any]) -> list[str]:
+    """A mean over samples for the calculator, a ratio of sums for a tensor."""
+    if "mean_pct_error" not in summary:
+        return ["Percentage error", f"{short_number(summary['pct_error'])} %"]
+    infinite = summary.get("infinite_pct_errors", 0)
+    apart = f", {plural(infinite, 'infinite one')} left out" if infinite else ""
+    return ["Mean percentage error", f"{short_number(summary['mean_pct_error'])} %{apart}"]
+
+
 def _non_finite(summary: Mapping[str, Any]) -> list[list[str]]:
     count = summary.get("non_finite", 0)
-    return [["Not finite, left out", f"{count:,} values"]] if count else []
+    return [["Not finite, left out", plural(count, "value")]] if count else []
 
 
 def decibels(value: float) -> str:
@@ -45,9 +53,7 @@ def _clipped(summary: Mapping[str, Any], kind: str) -> str:
         return "none"
     if kind != "tensor":
         return f"{short_number(channels)} of {short_number(summary['channels'])} channels ({short_number(pct)} %)"
-    count = summary["clipped"]
-    values = "value" if count == 1 else "values"
-    return f"{short_number(count)} {values} ({short_number(pct)} %) in {short_number(channels)} channels"
+    return f"{plural(summary['clipped'], 'value')} ({short_number(pct)} %) in {plural(channels, 'channel')}"
 
 
 def _range(low: float, high: float) -> str:

@@ -84,6 +84,11 @@ def column_title(column: str) -> str:
     return _TITLES.get(column, clean_name(column).replace("_", " "))
 
 
+def plural(count: int, noun: str) -> str:
+    """``1 value``, ``2 values``, ``4,096 values``."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
 def format_cell(column: str, value: object) -> str:
     """One cell of the channel table as text, by its column: codes whole, dB with two decimals, errors short."""
     if isinstance(value, (bool, np.bool_)):
