@@ -20,6 +20,7 @@ _MARKS = {
     "clipped": '<span class="pq-mark pq-clip" title="clipped">▲</span>',
     "low_sqnr": '<span class="pq-mark pq-low" title="low SQNR">▼</span>',
 }
+_FORMULAS = ("formula", "numbers")
 _LEGEND = f"{_MARKS['clipped']} clipped {_MARKS['low_sqnr']} low SQNR"
 # Only what our own figures consist of is put into a page unescaped.
 _SVG_START = '<svg xmlns="http://www.w3.org/2000/svg" '
@@ -167,7 +168,7 @@ def _explanation(document: Mapping[str, Any], heading: _Heading) -> str:
 
 def _step(step: Mapping[str, Any]) -> str:
     note = f'<div class="pq-note">{escape(step["note"])}</div>' if step["note"] else ""
-    codes = "".join(f"<td><code>{escape(step[key])}</code></td>" for key in ("formula", "numbers"))
+    codes = "".join(f"<td><code>{escape(step[key])}</code></td>" if step[key] else "<td></td>" for key in _FORMULAS)
     result = f'<td><b class="pq-whole">{escape(step["result"])}</b>{note}</td>'
     return f'<tr><th scope="row">{escape(step["name"])}</th>{codes}{result}</tr>'
 

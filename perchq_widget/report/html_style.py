@@ -19,9 +19,9 @@ FRAGMENT_CSS = _one_line("""
 .pq-report .pq-columns{display:flex;flex-wrap:wrap;gap:0 2.5em;align-items:flex-start}
 .pq-report table{border-collapse:collapse;border:0;margin:.5em 0;font-size:1em;table-layout:auto}
 .pq-report table caption{text-align:left;caption-side:top;font-weight:600;padding:.2em 0;color:inherit}
-.pq-report table tr,.pq-report table tbody tr:nth-child(odd){background:none}
+.pq-report table tr,.pq-report table tbody tr:nth-child(n){background:none}
 .pq-report table th,.pq-report table td{
-  padding:.22em .6em;border:0;vertical-align:top;max-width:none;border-bottom:1px solid rgba(128,128,128,.3);
+  padding:.22em .45em;border:0;vertical-align:top;max-width:none;border-bottom:1px solid rgba(128,128,128,.3);
   text-align:right;font-weight:inherit;white-space:nowrap}
 .pq-report table.pq-pairs th,.pq-report table .pq-text,.pq-report table.pq-left th,
   .pq-report table.pq-left td{text-align:left}
@@ -40,10 +40,10 @@ FRAGMENT_CSS = _one_line("""
 .pq-report .pq-mark{display:inline-block;margin-right:.3em;font-style:normal}
 .pq-report .pq-clip{color:#D55E00}
 .pq-report .pq-low{color:#E69F00}
-.pq-report code{
+.pq-report td code,.pq-report li code{
   font-family:monospace;font-size:1em;background:none;padding:0;color:inherit;white-space:pre-wrap;
   overflow-wrap:anywhere}
-.pq-report .pq-findings{list-style:none;padding:0;margin:.3em 0}
+.pq-report ul.pq-findings{list-style:none;padding:0;margin:.3em 0}
 .pq-report .pq-findings li{margin:.25em 0;padding:.15em .6em;border-left:4px solid #666}
 .pq-report .pq-findings li.pq-warning{border-color:#E69F00}
 .pq-report .pq-findings li.pq-error{border-color:#D55E00}
