@@ -1,4 +1,7 @@
-"""Per-channel ranges: minimum and maximum of the finite values, and how many are not finite."""
+"""What a channel's values are like before any quantization: range, sums, zeros, and what is not finite.
+
+All of it depends on the tensor alone, so one pass serves every scheme that is tried on it.
+"""
 
 from __future__ import annotations
 
@@ -9,17 +12,26 @@ import numpy as np
 import numpy.typing as npt
 
 from .blocks import Array, cut
+from .reduce import SAFE, dot, total
+
+_MIN, _MAX, _NAN, _INF, _ZERO, _SIGNAL, _ABS = range(7)
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class ChannelRanges:
-    """All of shape (C,). A channel with no finite value has min_val = inf and max_val = -inf."""
+    """All of shape (C,), over the finite values. A channel without any has min_val = inf and max_val = -inf.
+
+    signal: sum x^2, abs_signal: sum |x|.
+    """
 
     min_val: npt.NDArray[np.float64]
     max_val: npt.NDArray[np.float64]
     n: int  # elements per channel
     n_nan: npt.NDArray[np.int64]
     n_inf: npt.NDArray[np.int64]
+    n_zero: npt.NDArray[np.int64]
+    signal: npt.NDArray[np.float64]
+    abs_signal: npt.NDArray[np.float64]
 
     @property
     def n_finite(self) -> npt.NDArray[np.int64]:
@@ -31,27 +43,57 @@ class ChannelRanges:
         empty = self.n_finite == 0
         return np.where(empty, 0.0, self.min_val), np.where(empty, 0.0, self.max_val)
 
+    @property
+    def unsafe(self) -> npt.NDArray[np.bool_]:
+        """Channels whose squares float32 could lose or overflow."""
+        low, high = self.known()
+        return _unsafe(np.maximum(-low, high))
+
 
 def channel_ranges(array: Array, ch_axis: int, dtype: np.dtype[Any]) -> ChannelRanges:
-    """Ranges of ``array`` along ``ch_axis``, its values taken as ``dtype``. One pass, no full-size temporary."""
+    """Facts of ``array`` along ``ch_axis``, its values taken as ``dtype``. One pass, no full-size temporary."""
     blocks = cut(array, ch_axis)
-    found = np.zeros((4, blocks.n_channels))  # rows: min, max, NaN count, inf count
-    found[0], found[1] = np.inf, -np.inf
-    along = 1 - blocks.axis
+    found = np.zeros((7, blocks.n_channels))
+    found[_MIN], found[_MAX] = np.inf, -np.inf
+    scratch, ones = np.empty(0, dtype), np.empty(0, dtype)
     for channels, block in blocks.walk(dtype):
-        low, high = block.min(along), block.max(along)
-        if not (np.isfinite(low).all() and np.isfinite(high).all()):
-            low, high = _finite_ends(block, along, found[:, channels])
-        np.minimum(found[0, channels], low, out=found[0, channels])
-        np.maximum(found[1, channels], high, out=found[1, channels])
-    n_nan, n_inf = found[2:].astype(np.int64)
-    return ChannelRanges(found[0], found[1], array.size // blocks.n_channels, n_nan, n_inf)
+        if scratch.size < block.size:
+            scratch, ones = np.empty(block.size, dtype), np.ones(block.shape[1 - blocks.axis], dtype)
+        _add(block, blocks.axis, scratch[: block.size].reshape(block.shape), ones, found[:, channels])
+    n_nan, n_inf, n_zero = found[[_NAN, _INF, _ZERO]].astype(np.int64)
+    return ChannelRanges(
+        found[_MIN],
+        found[_MAX],
+        array.size // blocks.n_channels,
+        n_nan,
+        n_inf,
+        n_zero,
+        found[_SIGNAL],
+        found[_ABS],
+    )
 
 
-def _finite_ends(block: Array, along: int, found: Array) -> tuple[Array, Array]:
-    """Min and max over the finite values; counts the others into ``found``."""
-    found[2] += np.isnan(block).sum(along)
-    found[3] += np.isinf(block).sum(along)
-    finite = np.isfinite(block)
-    low = np.where(finite, block, np.inf).min(along)
-    return low, np.where(finite, block, -np.inf).max(along)
+def _add(x: Array, axis: int, scratch: Array, ones: Array, found: Array) -> None:
+    """Add one block to ``found``, a (rows, channels) view."""
+    along = 1 - axis
+    low, high = x.min(along), x.max(along)
+    if not (np.isfinite(low).all() and np.isfinite(high).all()):
+        found[_NAN] += np.isnan(x).sum(along)
+        found[_INF] += np.isinf(x).sum(along)
+        finite = np.isfinite(x)
+        low, high = np.where(finite, x, np.inf).min(along), np.where(finite, x, -np.inf).max(along)
+        x = np.where(finite, x, 0)
+        found[_ZERO] -= (~finite).sum(along)
+    np.minimum(found[_MIN], low, out=found[_MIN])
+    np.maximum(found[_MAX], high, out=found[_MAX])
+    if _unsafe(np.maximum(-low, high)).any():
+        x, scratch, ones = x.astype(np.float64), np.empty(x.shape), ones.astype(np.float64)
+    found[_SIGNAL] += dot(x, x, axis)
+    np.abs(x, out=scratch)
+    found[_ABS] += total(scratch, ones, axis)
+    if scratch.min() == 0:
+        found[_ZERO] += (x == 0).sum(along)
+
+
+def _unsafe(top: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
+    return (top > 0) & ~((top > SAFE[0]) & (top < SAFE[1]))
