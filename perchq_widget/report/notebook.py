@@ -29,7 +29,7 @@ def to_notebook(report: ChannelReport) -> NotebookNode:
         v4.new_markdown_cell(_title(document), id="title"),
         v4.new_code_cell(document["reproduce"], id="compute", execution_count=1),
         _output_cell(document, repr(report), "report", 2),
-        v4.new_markdown_cell(_next_steps(report), id="next-steps"),
+        v4.new_markdown_cell(_next_steps(document), id="next-steps"),
     ]
     return _notebook(cells, document)
 
@@ -44,8 +44,8 @@ def _title(document: dict[str, Any]) -> str:
     return f"# {markdown_text(document['title'])}\n\n{markdown_text(document['caption'])}"
 
 
-def _next_steps(report: ChannelReport) -> str:
-    placeholder = report.kind == "tensor" and "ASSIGN" in report.document()["reproduce"]
+def _next_steps(document: dict[str, Any]) -> str:
+    placeholder = document["kind"] == "tensor" and "\ntensor = None\n" in document["reproduce"]
     first = "Assign the tensor where the first code cell says so. " if placeholder else ""
     return (
         f"{first}Change a setting above and run all cells. `report.table` is the table as a DataFrame; "
