@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .errors import QuantTypeError, QuantValueError, choose_from
-from .grids import IntGrid, QuantRange, canonical_dtype, integer_grid
+from .grids import IntGrid, QuantRange, canonical_dtype, check_quant_range, integer_grid
 
 SCHEMES = ("affine", "symmetric")
 GRANULARITIES = ("channel", "tensor")
@@ -39,7 +39,7 @@ class QuantScheme:
                 raise QuantTypeError(f"{name} must be True or False, got {getattr(self, name)!r}")
         check_clip_ratio(self.clip_ratio)
         if self.quant_range is not None:
-            object.__setattr__(self, "quant_range", tuple(self.quant_range))
+            object.__setattr__(self, "quant_range", check_quant_range(self.dtype, self.quant_range))
 
     @property
     def grid(self) -> IntGrid:
