@@ -87,6 +87,12 @@ class Bundle:
         height = picture.height_pt * scale
         return {"path": path, "width": 481.0, "height": height, "title": title, "heading": not named}
 
+    def cut(self, text: str, limit: int, what: str) -> str:
+        """Return at most ``limit`` characters of ``text``, with a notice if that is less than all."""
+        if len(text) > limit:
+            self.note(f"{what} of {len(text):,} characters is cut after {limit:,}.")
+        return text[:limit]
+
     def all_notices(self) -> list[str]:
         """Return the notices, with one on the characters that no font could draw."""
         missing = self.cleaner.missing

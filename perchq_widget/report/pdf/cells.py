@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from .bundle import Bundle
@@ -20,6 +21,8 @@ from .terminal import coloured_source, lines_source
 from .values import items, mapping, text
 
 _RASTERS = ("image/png", "image/jpeg", "image/webp", "image/gif")
+_MAX_HTML, _MAX_MARKDOWN, _MAX_CODE = 12_000_000, 200_000, 200_000
+_MATH = re.compile(r"\s*(\$|\\\(|\\\[|\\begin\{(equation|align|gather|multline|eqnarray|split|cases|[a-z]?matrix))")
 _DOLLARS = re.compile(r"\s*(\${1,2})(.*?)\1\s*", re.DOTALL)
 _REPORT_HEAD = '#import "/report.typ": report\n'
 
@@ -30,7 +33,8 @@ def markdown_cell(cell: Mapping[str, Any], resources: Mapping[str, Any]) -> str:
     source = text_of(cell.get("source"))
     if not source.strip():
         return ""
-    return _html(bundle, markdown_to_html(source), source, mapping(cell.get("attachments")), pad=False) or ""
+    kept, attachments = bundle.cut(source, _MAX_MARKDOWN, "A Markdown cell"), mapping(cell.get("attachments"))
+    return _guarded(lambda: _html(bundle, markdown_to_html(kept), source, attachments, pad=False) or "", kept, bundle)
 
 
 def input_of(cell: Mapping[str, Any], resources: Mapping[str, Any]) -> str:
@@ -42,10 +46,8 @@ def input_of(cell: Mapping[str, Any], resources: Mapping[str, Any]) -> str:
         return ""
     count = cell.get("execution_count")
     prompt = f"[{count}]" if isinstance(count, int) and not _no_prompt(resources) else ""
-    code = (
-        f"#code-cell({bundle.literal(prompt)}, {bundle.literal(source[:200_000])}, {bundle.literal(bundle.language)})"
-    )
-    return bundle.add_fragment(code, source)
+    arguments = (prompt, bundle.cut(source, _MAX_CODE, "A code cell"), bundle.language)
+    return bundle.add_fragment(f"#code-cell({', '.join(map(bundle.literal, arguments))})", source)
 
 
 def outputs_of(cell: Mapping[str, Any], resources: Mapping[str, Any]) -> str:
@@ -54,7 +56,11 @@ def outputs_of(cell: Mapping[str, Any], resources: Mapping[str, Any]) -> str:
     hidden = mapping(mapping(cell.get("metadata")).get("jupyter")).get("outputs_hidden") is True
     if hidden:
         return ""
-    return "\n".join(_output(mapping(output), bundle) for output in items(cell.get("outputs")))
+    outputs = [mapping(output) for output in items(cell.get("outputs"))]
+    plain = [text_of(mapping(output.get("data")).get("text/plain")) for output in outputs]
+    return "\n".join(
+        _guarded(partial(_output, output, bundle), shown, bundle) for output, shown in zip(outputs, plain, strict=True)
+    )
 
 
 def raw_cell(cell: Mapping[str, Any], resources: Mapping[str, Any]) -> str:
@@ -72,6 +78,15 @@ def notes_of(resources: Mapping[str, Any]) -> str:
     notices = bundle.all_notices()
     listed = ", ".join(bundle.literal(notice) for notice in notices)
     return bundle.add_fragment(f"#notes(({listed},))", "\n".join(notices)) if notices else ""
+
+
+def _guarded(build: Callable[[], str], plain: str, bundle: Bundle) -> str:
+    """Return what ``build`` makes; where it fails on input that we did not foresee, the plain text and a notice."""
+    try:
+        return build()
+    except Exception as error:  # one strange cell must not cost the reader all others
+        bundle.note(f"A part could not be converted ({type(error).__name__}) and is shown as plain text.")
+        return bundle.add_fragment(lines_source(plain or "[no plain text]", bundle), plain)
 
 
 def text_of(value: object) -> str:
@@ -108,7 +123,7 @@ def _representation(data: Mapping[str, Any], metadata: Mapping[str, Any], bundle
     if "image/svg+xml" in data:
         shown = images.mime_expression("image/svg+xml", text_of(data["image/svg+xml"]), {})
         return _indented(bundle, f"#{shown}", plain)
-    if "text/latex" in data:
+    if _MATH.match(text_of(data.get("text/latex"))):
         return _indented(bundle, f"#{_latex(text_of(data['text/latex']), bundle)}", plain)
     for mime in _RASTERS:
         if mime in data:
@@ -121,7 +136,7 @@ def _textual(data: Mapping[str, Any], plain: str, bundle: Bundle) -> str:
     for mime in ("text/html", "text/markdown"):
         source = text_of(data.get(mime))
         if source.strip():
-            html = source if mime == "text/html" else markdown_to_html(source)
+            html = source if mime == "text/html" else markdown_to_html(source[:_MAX_MARKDOWN])
             shown = _html(bundle, html, plain or source, {}, pad=True)
             if shown is not None:
                 return shown
@@ -150,7 +165,7 @@ def _report(document: object, bundle: Bundle) -> str:
 def _html(bundle: Bundle, html: str, plain: str, attachments: Mapping[str, Any], *, pad: bool) -> str | None:
     """Return the call of an HTML fragment; None if it shows nothing (a script, say), so that others are tried."""
     walker = Walker(bundle, ImageSource(bundle, attachments))
-    source = walker.write(parse(html))
+    source = walker.write(parse(bundle.cut(html, _MAX_HTML, "An HTML output")))
     if not walker.shown:
         return None
     return _indented(bundle, f"#{source}", plain) if pad else bundle.add_fragment(f"#{source}", plain)

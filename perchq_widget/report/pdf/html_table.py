@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from .html_walk import Walker
 
 MAX_ROWS = 10_000
+MAX_CELLS = 100_000
 _MAX_COLUMNS = 300
 _MAX_SPAN = 300
 _INSET_PT = 6.5
@@ -81,12 +82,13 @@ class TableReader:
     def __init__(self, walker: Walker) -> None:
         self.walker = walker
 
-    def read(self, table: Tag) -> str:
+    def read(self, table: Tag, depth: int) -> str:
         """Return the Typst expression of the table, split into several where it is too wide for a page."""
         rows = list(_rows(table))
-        if len(rows) > MAX_ROWS:
-            self.walker.bundle.note(f"A table of {len(rows):,} rows is cut after {MAX_ROWS:,}.")
-        grid = self._grid(table, rows[:MAX_ROWS])
+        most = min(MAX_ROWS, MAX_CELLS // max([1, *(len(row.find_all(True, recursive=False)) for row in rows[:50])]))
+        if len(rows) > most:
+            self.walker.bundle.note(f"A table of {len(rows):,} rows is cut after {most:,}.")
+        grid = self._grid(table, rows[:most], depth)
         if not grid.rows or grid.n_columns == 0:
             return ""
         self.walker.shown = True
@@ -98,7 +100,7 @@ class TableReader:
         written = [_write_part(grid, part, fit, title if index == 0 else "none") for index, part in enumerate(parts)]
         return "{" + ";".join(["parbreak()", *written, "parbreak()"]) + "}"
 
-    def _grid(self, table: Tag, rows: list[Tag]) -> Grid:
+    def _grid(self, table: Tag, rows: list[Tag], depth: int) -> Grid:
         grid = Grid()
         taken: dict[tuple[int, int], bool] = {}
         table_id = str(table.get("id", ""))
@@ -111,7 +113,7 @@ class TableReader:
                 if x >= _MAX_COLUMNS:
                     self.walker.bundle.note(f"A table is cut after {_MAX_COLUMNS} columns.")
                     break
-                cell = self._cell(tag, table_id, min(_MAX_COLUMNS - x, _MAX_SPAN), len(rows) - y)
+                cell = self._cell(tag, table_id, (min(_MAX_COLUMNS - x, _MAX_SPAN), len(rows) - y), depth)
                 line[x] = cell
                 taken.update({(y + dy, x + dx): True for dy in range(cell.height) for dx in range(cell.width)})
                 x += cell.width
@@ -119,19 +121,19 @@ class TableReader:
             grid.rows.append([line.get(at) for at in range(_MAX_COLUMNS)])
         return _settle(grid, taken, _head_rows(rows))
 
-    def _cell(self, tag: Tag, table_id: str, most_columns: int, most_rows: int) -> Cell:
+    def _cell(self, tag: Tag, table_id: str, most: tuple[int, int], depth: int) -> Cell:
         style = self.walker.sheet.style_of(
             tag.name, str(tag.get("id", "")), tag.get_attribute_list("class"), str(tag.get("style", "")), table_id
         )
         rich = any(isinstance(child, Tag) and child.name in _RICH for child in tag.children)
         text = self.walker.bundle.cleaner.clean(" ".join(tag.get_text(" ").split()))
-        body = "{" + ";".join(["[]", *self.walker.children(tag, 1)]) + "}" if rich else text
+        body = "{" + ";".join(["[]", *self.walker.children(tag, depth + 1)]) + "}" if rich else text
         return Cell(
             text=text,
             code=_decorated(body, style, rich=rich, head=tag.name == "th"),
             head=tag.name == "th",
-            width=_span(tag.get("colspan"), most_columns),
-            height=_span(tag.get("rowspan"), most_rows),
+            width=_span(tag.get("colspan"), most[0]),
+            height=_span(tag.get("rowspan"), most[1]),
             fill=colour(style.get("background-color", style.get("background"))),
             align=_alignment(style, tag),
             rich=rich or _text_options(style, head=False) != [],

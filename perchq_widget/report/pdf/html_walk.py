@@ -14,13 +14,13 @@ from bs4.element import NavigableString
 
 from .bundle import Bundle
 from .css import Style, StyleSheet, colour, declarations, is_bold
+from .html_repair import close_implied
 from .html_table import TableReader
 from .image_source import ImageSource
 from .markdown import MATH_TAG
 from .mathml import FormulaError, math_expression, mathml_expression
-from .text import breakable
+from .text import breakable, quote
 
-MAX_CHARS = 12_000_000
 _MAX_DEPTH = 40
 _LONG_WORD = 70
 _PARAGRAPHS = frozenset(
@@ -78,8 +78,8 @@ _SAFE_LINK = re.compile(r"(https?://|mailto:)[^\s\"<>\\^`{|}]+")
 
 
 def parse(html: str) -> BeautifulSoup:
-    """Return the tree of at most 12 million characters of HTML."""
-    return BeautifulSoup(html[:MAX_CHARS], "html.parser")
+    """Return the tree of HTML, however broken it is."""
+    return BeautifulSoup(close_implied(html), "html.parser")
 
 
 def join(parts: list[str]) -> str:
@@ -111,7 +111,7 @@ class Walker:
             "blockquote": lambda tag, depth: f"quote(block: true, {self._inside(tag, depth)})",
             "img": self._image,
             "svg": self._svg,
-            "table": lambda tag, _: TableReader(self).read(tag),
+            "table": lambda tag, depth: TableReader(self).read(tag, depth + 1),
             "math": self._mathml,
             MATH_TAG: self._math,
             "input": self._input,
@@ -186,7 +186,7 @@ class Walker:
         language = str(tag.get("data-language", ""))
         lang = self.bundle.literal(language) if re.fullmatch(r"[A-Za-z0-9+#-]{1,20}", language) else "none"
         source = tag.get_text().removeprefix("\n").rstrip("\n")
-        return f"code-block({self.bundle.literal(source[:100_000])}, {lang})"
+        return f"code-block({self.bundle.literal(self.bundle.cut(source, 100_000, 'A code block'))}, {lang})"
 
     def _list(self, tag: Tag, depth: int) -> str:
         entries = [child for child in tag.children if isinstance(child, Tag) and child.name == "li"]
@@ -238,6 +238,4 @@ def _styled(parts: list[str], style: Style) -> list[str]:
 
 
 def _breakable_literal(bundle: Bundle, text: str) -> str:
-    from .text import quote
-
     return quote(breakable(bundle.cleaner.clean(text), _LONG_WORD))

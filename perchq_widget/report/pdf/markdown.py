@@ -9,6 +9,8 @@ from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 
 # An element name that no notebook needs; were one to use it, it would get a formula set, nothing more.
 MATH_TAG = "perchq-math"
+# The parser looks for the end of each environment in all that follows: thousands without one take minutes.
+_MAX_ENVIRONMENTS = 500
 
 
 class _Renderer(IPythonRenderer):
@@ -41,4 +43,6 @@ def _math(tex: str, *, block: bool) -> str:
 
 def markdown_to_html(source: str) -> str:
     """Return the HTML of Markdown with formulas; it is as untrusted as its source."""
+    if source.count("\\begin{") > _MAX_ENVIRONMENTS:
+        return f"<pre>{escape(source, quote=False)}</pre>"
     return MarkdownWithMath(renderer=_Renderer(escape=False, allow_harmful_protocols=True)).render(source)

@@ -15,7 +15,7 @@ _MAX_ELEMENTS = 150_000
 _MAX_DEPTH = 120
 _SVG = "{http://www.w3.org/2000/svg}"
 _HREF = "{http://www.w3.org/1999/xlink}href"
-_DROPPED = frozenset({"script", "foreignObject", "iframe", "audio", "video", "handler", "set", "animate"})
+_DROPPED = frozenset({"filter", "script", "foreignObject", "iframe", "audio", "video", "handler", "set", "animate"})
 _PX_PER_UNIT = {"": 1.0, "px": 1.0, "pt": 4 / 3, "pc": 16.0, "mm": 96 / 25.4, "cm": 96 / 2.54, "in": 96.0}
 _LENGTH = re.compile(r"\s*([0-9]*\.?[0-9]+(?:[eE][-+]?[0-9]+)?)\s*(px|pt|pc|mm|cm|in)?\s*")
 _CSS_VARIABLE = re.compile(r"var\(\s*--[\w-]+\s*(?:,\s*([^()]*(?:\([^()]*\))?[^()]*))?\)")
@@ -35,10 +35,10 @@ def clean_svg(source: str, cleaner: TextCleaner) -> Picture:
         raise PictureError("the image is no SVG")
     width, height = _size(root)
     _clean_element(root, cleaner, 0)
+    if _drawn_elements(root) > _MAX_ELEMENTS:
+        raise PictureError(f"the SVG image draws more than {_MAX_ELEMENTS:,} elements")
     root.set("width", f"{width:.6g}")
     root.set("height", f"{height:.6g}")
-    if sum(1 for _ in root.iter()) > _MAX_ELEMENTS:
-        raise PictureError(f"the SVG image has more than {_MAX_ELEMENTS:,} elements")
     return Picture(tostring(root, encoding="utf-8"), "svg", width * 0.75, height * 0.75, 0)
 
 
@@ -111,6 +111,23 @@ def _unwanted(child: Element) -> bool:
     if _local(child) in _DROPPED:
         return True
     return _local(child) == "image" and not any(_embedded_raster(link) for link in _links(child))
+
+
+def _drawn_elements(root: Element) -> int:
+    """Count elements as drawn: ``<use>`` repeats what it names, and a few of them nested can repeat it endlessly."""
+    named = {element.attrib["id"]: element for element in root.iter() if "id" in element.attrib}
+    counts: dict[int, int] = {}
+
+    def count(element: Element, depth: int) -> int:
+        if depth > 2 * _MAX_DEPTH:
+            raise PictureError("the SVG image refers to itself")
+        if id(element) not in counts:
+            used = [named.get(link[1:]) for link in _links(element) if _local(element) == "use"]
+            parts = [*element, *(target for target in used if target is not None)]
+            counts[id(element)] = min(_MAX_ELEMENTS + 1, 1 + sum(count(part, depth + 1) for part in parts))
+        return counts[id(element)]
+
+    return count(root, 0)
 
 
 def _links(element: Element) -> Iterator[str]:

@@ -80,7 +80,9 @@ def _compile(job: Json, folder: Path, source: bytes, bad: Json, output: str | No
             package_path=str(folder / "no-packages"),
             package_cache_path=str(folder / "no-packages"),
         )
-    except (typst.TypstError, RuntimeError, ValueError) as error:
+    except (KeyboardInterrupt, SystemExit, MemoryError):
+        raise
+    except BaseException as error:  # a panic inside the typesetter is no Exception, and is one piece's fault too
         return f"{error} {getattr(error, 'diagnostic', '')}".strip()[:2000] or "the typesetter gave no reason"
     if output is not None:
         Path(output).write_bytes(pdf)

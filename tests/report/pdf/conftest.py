@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import random
+import re
 import struct
 import subprocess
 import zlib
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from shutil import which
 from typing import Any
@@ -71,7 +73,8 @@ def _explanation(channel: str) -> Document:
 
 def make_calculator() -> Document:
     columns = (
-        "channel min max sample scale zero_point raw_quantized quantized dequantized clipped abs_error pct_error sqnr_db"
+        "channel min max sample scale zero_point raw_quantized quantized dequantized clipped abs_error pct_error "
+        "sqnr_db"
     ).split()
     rows: list[list[Any]] = [
         ["filter_0", -1.2, 1.0, 0.73, 0.00862745, 11, 96, 96, 0.73333333, False, 0.00333333, 0.456621, 46.81],
@@ -161,6 +164,7 @@ def make_tensor(n: int) -> Document:
 
 def png(width: int, height: int, *, claim: tuple[int, int] | None = None) -> bytes:
     """A grey PNG; ``claim`` is the size its header states instead."""
+
     def chunk(kind: bytes, body: bytes) -> bytes:
         return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 
@@ -217,3 +221,18 @@ def pdf_text(tmp_path: Path) -> Callable[[bytes], str]:
         return done.stdout.decode("utf-8")
 
     return read
+
+
+@pytest.fixture
+def count_pages() -> Callable[[bytes], int]:
+    """Pages of a PDF, read from its page tree without another program."""
+
+    def count(pdf: bytes) -> int:
+        bodies = [pdf]
+        for match in re.finditer(rb"stream\r?\n(.*?)\r?\nendstream", pdf, re.DOTALL):
+            with suppress(zlib.error):
+                bodies.append(zlib.decompress(match[1]))
+        counts = [int(n) for body in bodies for n in re.findall(rb"/Type\s*/Pages\b[^>]*?/Count\s+(\d+)", body)]
+        return max(counts)
+
+    return count
