@@ -58,12 +58,16 @@ def calculate(
     the whole list. Settings that the convention does not allow raise QuantValueError.
     """
     from .report.documents import ChannelReport
+    from .sources.files import names_a_file
+    from .sources.line_inputs import TEXT_SUFFIXES
     from .sources.lines import parse_lines
     from .study.calculator import calculate_table
 
     settings = QuantScheme(dtype, scheme, "channel", reduce_range, convention=convention)
     _check_label(tensor_name, ch_axis)
-    return ChannelReport(calculate_table(parse_lines(lines, mode), settings, name=tensor_name, ch_axis=ch_axis))
+    table = calculate_table(parse_lines(lines, mode), settings, name=tensor_name, ch_axis=ch_axis)
+    pasted = isinstance(lines, str) and not names_a_file(lines, TEXT_SUFFIXES)
+    return ChannelReport(table, typed=str(lines) if pasted else None)
 
 
 def _check_label(tensor_name: str, ch_axis: int) -> None:
@@ -104,7 +108,7 @@ def analyze(
     from .report.documents import ChannelReport
     from .study.tensor import Request, analyze_table, scheme_of
 
-    array, found_name = _read(tensor)
+    array, found_name, source = _read(tensor)
     if qparams is None:
         settings = QuantScheme(
             dtype,
@@ -127,7 +131,8 @@ def analyze(
         _refuse_beside_qparams([argument for argument, given in beside.items() if given])
         settings = scheme_of(qparams)
     label = found_name if name is None else name
-    return ChannelReport(analyze_table(array, Request(settings, ch_axis, label, channel_names, ranges, qparams)))
+    table = analyze_table(array, Request(settings, ch_axis, label, channel_names, ranges, qparams))
+    return ChannelReport(table, source=source if label == found_name else None)
 
 
 def _refuse_beside_qparams(arguments: list[str]) -> None:
@@ -135,11 +140,11 @@ def _refuse_beside_qparams(arguments: list[str]) -> None:
         raise QuantValueError(f"qparams already says what {', '.join(arguments)} would: leave one of them out")
 
 
-def _read(tensor: object) -> tuple[Any, str]:
-    """The array and a name for it."""
+def _read(tensor: object) -> tuple[Any, str, str | None]:
+    """The array, a name for it, and the file that holds it under that name, if any."""
     from .sources.base import TensorRecord
     from .sources.memory import as_array
 
     if isinstance(tensor, TensorRecord):
-        return as_array(tensor.read()), tensor.name
-    return as_array(tensor), "tensor"
+        return as_array(tensor.read()), tensor.name, tensor.source
+    return as_array(tensor), "tensor", None

@@ -232,6 +232,7 @@ def _summary(frame: Any, signal: list[float], noise: list[float]) -> dict[str, A
         total_signal, total_noise = float(np.sum(signal)), float(np.sum(noise))
     return {
         "channels": len(frame),
+        "clipped": clipped,
         "clipped_channels": clipped,
         "clipped_pct": 100.0 * clipped / len(frame),
         "mean_abs_error": float(frame["abs_error"].mean()),

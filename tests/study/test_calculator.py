@@ -207,3 +207,9 @@ def test_codes_of_the_samples() -> None:
     assert report.codes().tolist() == report.table["quantized"].tolist()
     assert report.codes().dtype == np.int8
     np.testing.assert_allclose(report.dequantized(), report.table["dequantized"], rtol=1e-15)
+
+
+def test_the_report_keeps_what_was_typed() -> None:
+    typed = "# from the log\na,-1,1,0.5\nbad"
+    assert pq.calculate(typed).lines == typed
+    assert "bad" in pq.calculate(typed).document()["reproduce"]

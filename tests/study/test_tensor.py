@@ -196,3 +196,14 @@ def test_torch_tensors_that_need_a_step_first(make, hint) -> None:
     torch = oracle("torch")
     with pytest.raises(pq.QuantError, match=hint):
         pq.analyze(make(torch))
+
+
+def test_a_tensor_from_a_file_is_found_again(tmp_path) -> None:
+    np.save(tmp_path / "weight.npy", WEIGHT)
+    with pq.open_source(tmp_path / "weight.npy") as source:
+        (record,) = source.values()
+    code = pq.analyze(record).document()["reproduce"]
+    scope: dict[str, object] = {}
+    exec(code, scope)
+    assert scope["report"].table.equals(pq.analyze(WEIGHT).table)  # type: ignore[attr-defined]
+    assert "ASSIGN" in pq.analyze(record, name="another").document()["reproduce"]
