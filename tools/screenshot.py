@@ -58,7 +58,7 @@ def shoot(page: Page, out: Path) -> None:
     output.locator(".bqplot svg path").first.wait_for()
     out.parent.mkdir(exist_ok=True)
     box = output.bounding_box()
-    clip = {"x": box["x"] - 8, "y": box["y"] - 8, "width": box["width"] + 16, "height": min(box["height"], HEIGHT) + 8}
+    clip = {"x": box["x"] - 8, "y": box["y"], "width": box["width"] + 16, "height": min(box["height"], HEIGHT)}
     before, now = b"", page.page.screenshot(clip=clip)
     while now != before:  # charts move into place
         page.page.wait_for_timeout(500)
