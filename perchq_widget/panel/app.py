@@ -166,7 +166,7 @@ class QuantPanel(w.VBox):
 
     def _repr_mimebundle_(self, **_options: Any) -> dict[str, Any]:
         """The live view, and beside it the static copy for whoever cannot draw widgets."""
-        return {**self._static.bundle(self.view), **self._live()}
+        return {**self._live(), **self._static.bundle(self.view)}
 
     def _ipython_display_(self, **_options: Any) -> None:
         """Show the live view and, as an output of its own, the static copy that steps back while the view is drawn.

@@ -39,7 +39,7 @@ class HistogramChart:
         self._figure = m.figure(parts, [self._x, self._y], height=230)
         self._title, self._legend = w.HTML(), w.HTML()
         self.widget = w.VBox([self._title, self._figure, self._legend])
-        self.widget.add_class("perchq-chart")
+        self.widget.add_class("perchq-chart").add_class("perchq-histogram")
 
     def apply(self, view: PanelView) -> None:
         """Draw the channel that ``view`` selects."""
@@ -104,7 +104,7 @@ class OverviewChart:
         self._figure = m.figure(parts, [self._x, self._y], height=230)
         self._title, self._legend = w.HTML(), w.HTML()
         self.widget = w.VBox([self._title, self._figure, self._legend])
-        self.widget.add_class("perchq-chart")
+        self.widget.add_class("perchq-chart").add_class("perchq-overview")
 
     def apply(self, view: PanelView, *, data: bool) -> None:
         """Draw all channels (``data``), or only move the marks of the selected one."""

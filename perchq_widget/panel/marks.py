@@ -53,7 +53,7 @@ def axis(scale: Any, label: str, *, vertical: bool = False) -> Any:
     """A thin axis with a label; its ticks come with the data."""
     return bq.Axis(
         scale=scale, label=label, grid_lines="solid" if vertical else "none",
-        orientation="vertical" if vertical else "horizontal", label_offset="46px" if vertical else "32px",
+        side="left" if vertical else "bottom", label_offset="46px" if vertical else "32px",
         tick_style={"font-size": "11px"},
     )
 

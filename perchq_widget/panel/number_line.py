@@ -36,7 +36,7 @@ class NumberLine:
         self._figure = m.figure(parts, [self._x, rows], height=230)
         self._title, self._legend = w.HTML(), w.HTML()
         self.widget = w.VBox([self._title, self._figure, self._legend])
-        self.widget.add_class("perchq-chart")
+        self.widget.add_class("perchq-chart").add_class("perchq-number-line")
 
     def apply(self, view: PanelView) -> None:
         """Draw the channel that ``view`` selects."""

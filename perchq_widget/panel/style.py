@@ -33,6 +33,7 @@ _SHEET = """
 .perchq-field .widget-toggle-buttons { display: flex; flex-flow: row nowrap; align-items: center; }
 .perchq-field .widget-toggle-buttons > .widget-label { flex: none; }
 .perchq-field .widget-toggle-buttons > div { flex: 1; min-width: 0; }
+.perchq-panel .perchq-figure, .perchq-input > .widget-textarea { margin-left: 0; margin-right: 0; }
 .perchq-wide { grid-column: 1 / -1; }
 .perchq-panel .widget-label { text-align: left; }
 .perchq-panel .widget-toggle-buttons .jupyter-button {

@@ -15,7 +15,7 @@ import nbformat
 from nbformat.v4 import new_code_cell, new_notebook
 
 ROOT = Path(__file__).parents[2]
-WAIT_MS = 60_000
+WAIT_MS = 30_000
 _RUNNING = re.compile(r"http://127\.0\.0\.1:(\d+)/")
 _QUIET = {
     "@jupyterlab/apputils-extension:announcements": True,
@@ -101,6 +101,37 @@ class Page:
         """Run a cell as a user does."""
         self.page.locator(".jp-CodeCell .cm-content").nth(index).click()
         self.page.keyboard.press("Shift+Enter")
+
+    def add_cell(self, code: str) -> None:
+        """Type ``code`` into the last cell, which a run leaves empty, and run it."""
+        last = self.page.locator(".jp-CodeCell .cm-content").last
+        last.click()
+        self.page.keyboard.insert_text(code)
+        self.page.keyboard.press("Shift+Enter")
+
+    def panel_drawn(self) -> None:
+        """Wait until charts and table of the first panel stand."""
+        self.page.locator(".perchq-panel .perchq-table tbody tr").first.wait_for()
+        self.page.wait_for_function(
+            "() => [...document.querySelectorAll('.perchq-figure')].every(figure => "
+            "[...figure.querySelectorAll('path.line')].some(path => path.getAttribute('d')))"
+        )
+
+    def path(self, chart: str, stroke: str) -> str:
+        """The longest path of that colour in a chart, as its drawing commands."""
+        found = self.page.locator(f"{chart} path.line").evaluate_all(
+            "(paths, stroke) => paths.filter(path => getComputedStyle(path).stroke === stroke)"
+            ".map(path => path.getAttribute('d') || '')",
+            stroke,
+        )
+        return max(found, key=len, default="")
+
+    def click_bar(self, index: int, of: int) -> None:
+        """Click the middle of a bar in the overview, near its foot."""
+        box = self.page.locator(".perchq-overview .plotarea_background").bounding_box()
+        assert box is not None
+        x = box["x"] + box["width"] * (index + 0.6) / (of + 0.2)
+        self.page.mouse.click(x, box["y"] + box["height"] * 0.9)
 
     def close(self) -> None:
         """Close the page."""

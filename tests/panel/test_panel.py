@@ -1,0 +1,326 @@
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+import perchq_widget as pq
+import pytest
+from ipywidgets.widgets.widget import _instances
+from perchq_widget.panel.app import QuantPanel
+
+FILTERS = ["filter_0", "filter_1", "filter_2", "filter_3"]
+
+
+def weight(*shape: int) -> np.ndarray:
+    rng = np.random.default_rng(3)
+    return (rng.standard_normal(shape) * np.exp(rng.normal(0, 1, (shape[0], *[1] * (len(shape) - 1))))).astype("f4")
+
+
+@pytest.fixture
+def panel(alive: set[str]) -> QuantPanel:
+    del alive
+    return pq.show()
+
+
+def test_the_example_is_loaded(panel: QuantPanel) -> None:
+    table = panel.report.table
+    assert table["channel"].tolist() == FILTERS
+    assert table["quantized"].tolist() == [96, -40, 80, 25]
+    assert table["zero_point"].tolist() == [11, -8, -8, -19]
+    assert panel.input is not None
+    assert panel.input.text.value.startswith("filter_0,-1.2,1,0.73")
+
+
+@pytest.mark.parametrize(
+    ("trait", "value"),
+    [("dtype", "quint8"), ("scheme", "symmetric"), ("reduce_range", True), ("convention", "pytorch")],
+)
+def test_python_takes_the_path_of_a_click(panel: QuantPanel, trait: str, value: object) -> None:
+    before = panel.table.html.value
+    setattr(panel.state, trait, value)
+    assert getattr(panel.report.scheme, trait) == value
+    assert panel.controls.fields[trait].value == value
+    assert panel.table.html.value != before
+
+
+@pytest.mark.parametrize(
+    ("trait", "value"),
+    [("dtype", "quint8"), ("scheme", "symmetric"), ("reduce_range", True), ("convention", "pytorch")],
+)
+def test_a_control_sets_the_state(panel: QuantPanel, trait: str, value: object) -> None:
+    panel.controls.fields[trait].value = value
+    assert getattr(panel.state, trait) == value
+    expected = pq.calculate(panel.state.lines, **{"convention": "calculator", trait: value})
+    assert panel.report.table.equals(expected.table)
+
+
+def test_name_and_axis_reach_the_caption(panel: QuantPanel) -> None:
+    panel.controls.fields["tensor_name"].value = "conv1.act"
+    panel.controls.fields["ch_axis"].value = 2
+    assert "conv1.act" in panel.report.caption
+    assert "ch_axis 2" in panel.report.caption
+    assert "conv1.act" in panel.heading.value
+    assert panel.exports.name.value == "conv1.act"
+
+
+def test_a_bad_line_is_listed_under_the_text_and_the_rest_computed(panel: QuantPanel) -> None:
+    assert panel.input is not None
+    text = panel.input.text.value + "filter_4,5,1,2\n<script>alert(1)</script>,1\n"
+    panel.input.text.value = text
+    assert panel.report.table["channel"].tolist() == FILTERS
+    shown = panel.input.errors.value
+    assert "line 5" in shown
+    assert "min &gt; max" in shown
+    assert "<script>" not in shown
+    assert "&lt;script&gt;" in shown
+    assert panel.input.text.value == text
+    panel.input.text.value = text.splitlines(keepends=True)[0]
+    assert panel.input.errors.value == ""
+    assert panel.report.table["channel"].tolist() == ["filter_0"]
+
+
+def test_with_no_good_line_the_reasons_are_there_and_the_text_stays(panel: QuantPanel) -> None:
+    assert panel.input is not None
+    panel.input.text.value = "rubbish"
+    assert "rubbish" in panel.input.errors.value
+    assert panel.input.text.value == "rubbish"
+    panel.input.text.value = "a,-1,1,0.5"
+    assert panel.report.table["channel"].tolist() == ["a"]
+
+
+def uploaded(name: str, content: bytes) -> dict[str, Any]:
+    when = datetime(2026, 1, 2, tzinfo=UTC)
+    return {"name": name, "type": "", "size": len(content), "content": memoryview(content), "last_modified": when}
+
+
+def test_upload_replaces_the_text(panel: QuantPanel) -> None:
+    assert panel.input is not None
+    panel.input.upload.value = (uploaded("r.csv", "\ufeffchannel;min;max;sample\r\nup;-1;1;0.5\r\n".encode()),)
+    assert panel.report.table["channel"].tolist() == ["up"]
+    assert "r.csv" in panel.input.upload_note.value
+    assert panel.input.upload.value == ()
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe\x00\xd8rubbish", b"a" * 1_000_001])
+def test_an_upload_that_cannot_be_used_leaves_the_text(panel: QuantPanel, content: bytes) -> None:
+    assert panel.input is not None
+    before = panel.input.text.value
+    panel.input.upload.value = (uploaded("<b>.csv", content),)
+    assert "perchq-error" in panel.input.upload_note.value
+    assert "<b>" not in panel.input.upload_note.value
+    assert panel.input.text.value == before
+
+
+def test_mode_switch_keeps_both_texts(panel: QuantPanel) -> None:
+    assert panel.input is not None
+    panel.input.text.value = "mine,-1,1,0.5"
+    panel.input.mode.value = "params"
+    assert panel.report.kind == "params"
+    assert "scale" in panel.input.hint.value
+    panel.input.mode.value = "ranges"
+    assert panel.input.text.value == "mine,-1,1,0.5"
+
+
+def test_selecting_moves_chart_table_and_explanation(panel: QuantPanel) -> None:
+    panel.selector.box.value = "filter_3"
+    assert panel.state.channel == "filter_3"
+    assert "filter_3" in panel.chart._title.value
+    assert "filter_3" in panel.explain.widget.value
+    assert panel.overview._chosen.x.tolist() == [3.0, 3.0]
+    panel.table.rows[2].click()
+    assert panel.state.channel == "filter_2"
+    assert panel.selector.box.value == "filter_2"
+    panel.selector.next.click()
+    assert panel.state.channel == "filter_3"
+    panel.selector.worst.click()
+    assert panel.state.channel is None
+    assert panel.view.channel == "filter_1"
+
+
+def test_a_click_on_the_overview_selects_the_nearest_bar(panel: QuantPanel) -> None:
+    hit = panel.overview._hit
+    hit._handle_custom_msgs(hit, {"event": "element_click", "data": {"click_x": 2.2, "click_y": 40.0}})
+    assert panel.view.channel == "filter_2"
+
+
+def test_among_many_bars_the_click_prefers_the_one_whose_top_is_near(alive: set[str]) -> None:
+    del alive
+    panel = pq.show(weight(1200, 16))
+    tops = panel.overview._tops
+    low = int(np.argmin(tops[500:508])) + 500
+    assert panel.overview.nearest(504.0, float(tops[low])) == low
+
+
+def test_an_unknown_channel_is_said_beside_the_selector(panel: QuantPanel) -> None:
+    panel.selector.box.value = "filter_9"
+    assert "no channel" in panel.selector.note.value
+
+
+def test_infinite_sqnr_is_drawn_inside_and_named(alive: set[str]) -> None:
+    del alive
+    panel = pq.show("a,-1,1.55,0.01\nb,-1,1.55,0.013\nz,-1,1,0\n")
+    sqnr = panel.report.table["sqnr_db"].to_numpy()
+    assert np.isinf(sqnr).any()
+    y = panel.overview._good.y
+    assert np.isfinite(y).all()
+    assert y.max() < panel.overview._y.scale.max
+    assert "∞" in panel.overview._legend.value
+
+
+def test_coordinates_are_float64_and_agree(sent: list[dict[str, Any]], alive: set[str]) -> None:
+    del alive
+    panel = pq.show(weight(64, 100))
+    lengths: list[tuple[int, int]] = []
+    values = panel.chart._values
+    values.observe(lambda _: lengths.append((values.x.size, values.y.size)), ["x", "y"])
+    sent.clear()
+    panel.state.channel = "5"
+    assert values.x.dtype == values.y.dtype == np.float64
+    assert all(x == y for x, y in lengths)
+    assert sum(message["comm"] == values.model_id for message in sent) == 1
+
+
+def test_histogram_counts_every_value_even_in_many(alive: set[str]) -> None:
+    del alive
+    panel = pq.show(weight(8, 1000))
+    hist = panel.report.histogram(panel.view.row)
+    assert hist.counts.sum() == 1000
+    assert panel.chart._values.y.max() == hist.counts.max()
+
+
+def test_selecting_does_not_redraw_the_other_channels(sent: list[dict[str, Any]], alive: set[str]) -> None:
+    del alive
+    panel = pq.show(weight(64, 100))
+    sent.clear()
+    panel.state.channel = "7"
+    touched = {message["comm"] for message in sent}
+    assert panel.overview._good.model_id not in touched
+    assert panel.tiles.widget.model_id not in touched
+
+
+def test_a_change_that_changes_nothing_sends_nothing(sent: list[dict[str, Any]], panel: QuantPanel) -> None:
+    sent.clear()
+    panel.state.dtype = "int8"
+    panel.settle()
+    assert sent == []
+
+
+def test_layers_filter_and_switch(alive: set[str]) -> None:
+    del alive
+    panel = pq.show({"conv1.weight": weight(8, 1, 3, 3), "conv2.weight": weight(4, 8, 3, 3), "fc.bias": weight(10)})
+    picker = panel.controls._picker
+    assert picker is not None
+    picker.filter.value = "CONV2"
+    assert [name for _, name in picker.list.options] == ["conv1.weight", "conv2.weight"]  # the one in view stays
+    picker.list.value = "conv2.weight"
+    assert panel.report.name == "conv2.weight"
+    assert panel.exports.name.value == "conv2.weight"
+    assert len(panel.report.table) == 4
+    picker.filter.value = ""
+    assert len(picker.list.options) == 3
+    panel.state.tensor = "fc.bias"
+    assert picker.list.value == "fc.bias"
+
+
+def test_a_refused_choice_is_explained_beside_its_control(alive: set[str]) -> None:
+    del alive
+    panel = pq.show(weight(8, 10))
+    panel.state.dtype = "quint8"
+    assert panel.controls.fields["narrow_range"].disabled
+    assert "quint8" in panel.controls.notes["narrow_range"].value
+    panel.state.narrow_range = True
+    assert "perchq-error" in panel.controls.notes["narrow_range"].value
+    assert "last result" in panel.banner.widget.value
+    assert not panel.controls.fields["narrow_range"].disabled
+    panel.controls.fields["narrow_range"].value = False
+    assert panel.banner.widget.value == ""
+
+
+def test_refused_menu_entries_are_marked_not_dropped(alive: set[str]) -> None:
+    del alive
+    panel = pq.show(weight(8, 10))
+    panel.state.narrow_range = True
+    labels = dict((value, label) for label, value in panel.controls.fields["dtype"].options)
+    assert labels["quint8"].endswith("✕")
+    assert panel.controls.fields["dtype"].value == "qint8"
+    assert panel.state.dtype == "qint8"
+
+
+def test_reset_brings_settings_back_and_keeps_the_text(panel: QuantPanel) -> None:
+    panel.state.lines = "a,-1,1,0.5"
+    panel.state.dtype, panel.state.reduce_range, panel.state.sort = "quint8", True, "scale"
+    panel.controls.reset.click()
+    assert (panel.state.dtype, panel.state.reduce_range, panel.state.sort) == ("qint8", False, "given")
+    assert panel.state.lines == "a,-1,1,0.5"
+
+
+def test_sort_page_and_direction(alive: set[str]) -> None:
+    del alive
+    panel = pq.show(weight(40, 10))
+    assert panel.table.sort.value == "worst"
+    panel.table.next.click()
+    assert panel.view.page == 1
+    assert "17–32 of 40" in panel.table.place.value
+    panel.table.sort.value = "scale"
+    assert panel.view.page == 0
+    panel.table.descending.value = True
+    first = panel.view.rows_on_page[0]
+    assert panel.view.table is not None
+    assert first == int(np.argmax(panel.view.table["scale"].to_numpy()))
+
+
+def test_marks_stand_beside_clipped_and_weak_rows(alive: set[str]) -> None:
+    del alive
+    panel = pq.show("ok,-1,1,0.5\ncut,-1,1,3\n", convention="pytorch")
+    html = panel.table.html.value
+    assert html.count("▲") == 2  # the row and the key
+    assert 'class="data row1 col0' in html
+    assert "clipped" in html
+
+
+def test_hostile_names_come_out_as_text(alive: set[str]) -> None:
+    del alive
+    names = ["<script>alert(1)</script>", "=cmd()", "a\u202eb"]
+    panel = pq.show([(name, -1, 1, 0.5) for name in names], tensor_name="<img src=x>")
+    parts = [panel.table.html, panel.explain.widget, panel.heading, panel.tiles.widget, panel.overview._legend,
+             panel.chart._title, panel.findings.widget]
+    for part in parts:
+        assert "<script>" not in part.value
+        assert "<img" not in part.value
+        assert "\u202e" not in part.value
+    assert "&lt;script&gt;" in panel.table.html.value
+
+
+@pytest.mark.parametrize("make", [lambda: pq.show(), lambda: pq.show({"a": weight(40, 5), "b": weight(3, 5)})])
+def test_close_leaves_nothing_alive(make: Any) -> None:
+    before = set(_instances)
+    panel = make()
+    assert len(_instances) > len(before) + 50
+    panel.state.dtype = "quint8"
+    panel.close()
+    assert set(_instances) == before
+    panel.close()
+    panel.state.dtype = "qint8"  # a closed panel no longer listens
+
+
+def test_report_is_current_inside_a_running_loop(alive: set[str]) -> None:
+    del alive
+
+    async def cell() -> None:
+        panel = pq.show()
+        panel.state.dtype = "quint8"
+        assert panel._pace.pending
+        assert panel.report.scheme.dtype == "quint8"
+        assert not panel._pace.pending
+        panel.state.scheme = "symmetric"
+        panel.settle()
+        assert panel.view.report.scheme.scheme == "symmetric"
+
+    asyncio.run(cell())
+
+
+def test_repr_is_cheap_and_names_the_result(panel: QuantPanel) -> None:
+    assert repr(panel).startswith("<QuantPanel tensor")
+    assert len(repr(panel)) < 200
