@@ -14,6 +14,7 @@ from .coverage import coverage_of, name_characters
 from .pictures import Picture, PictureError
 from .svg import clean_svg
 from .text import TextCleaner, quote
+from .values import shorten
 
 _DATA = Path(__file__).parent / "data"
 _MAX_PIXELS_IN_ALL = 300_000_000
@@ -106,7 +107,7 @@ class Bundle:
 
     def job(self, main: str, title: str, footer: str, timestamp: int | None) -> Job:
         """Return the typesetting job of a main source."""
-        meta = {"title": title, "footer": footer, "dated": timestamp is not None}
+        meta = {"title": title, "header": shorten(title, 80), "footer": footer, "dated": timestamp is not None}
         files = {**self.files, "/main.typ": main.encode(), "/meta.json": json.dumps(meta).encode()}
         return Job(
             files=files,

@@ -10,7 +10,7 @@ from typing import Any
 
 from .document_table import table_view
 from .text import TextCleaner, breakable
-from .values import decibels, items, mapping, number, operators, pair_rows, text
+from .values import decibels, items, mapping, number, operators, pair_rows, shorten, text
 
 MIMETYPE = "application/vnd.perchq.report+json"
 _SCHEMA = "perchq.report/1"
@@ -76,6 +76,8 @@ def _heading(source: Mapping[str, Any]) -> View:
     dated = f" · {created[:10]}" if created else ""
     return {
         "title": breakable(title[:300], 40),
+        "title-size": 22 if len(title) <= 60 else 14,
+        "header": shorten(title, 80),
         "caption": breakable(text(source.get("caption"))[:1000], 60),
         "kind-title": f"Quantization review · {kind}{dated}",
     }
@@ -92,7 +94,7 @@ def _tiles(source: Mapping[str, Any]) -> list[View]:
         _clipped_tile(summary, channels),
         _tile(
             "Worst channel",
-            ("▼ " if low else "") + text(summary.get("worst_channel"))[:200],
+            ("▼ " if low else "") + shorten(text(summary.get("worst_channel")), 48),
             decibels(summary.get("worst_sqnr_db")),
             tone="low" if low else "plain",
         ),
@@ -101,7 +103,7 @@ def _tiles(source: Mapping[str, Any]) -> list[View]:
 
 def _clipped_tile(summary: Mapping[str, Any], channels: str) -> View:
     count, values = number(summary.get("clipped_channels")), number(summary.get("clipped"))
-    note = f"of {channels}" + (f", {values} values" if values else "")
+    note = f"of {channels}" + (f", {values} values" if values not in ("", "0") else "")
     if count in ("", "0"):
         return _tile("Clipped channels", count, note)
     return _tile("Clipped channels", f"▲ {count}", note, tone="clipped")

@@ -51,6 +51,11 @@ def pair_rows(value: object) -> list[list[str]]:
     return [[text(pair[0]), text(pair[1])] for pair in pairs if len(pair) == 2]
 
 
+def shorten(words: str, limit: int) -> str:
+    """Return ``words`` with an ellipsis in place of what is beyond ``limit`` characters."""
+    return words if len(words) <= limit else words[: limit - 1] + "…"
+
+
 def operators(formula: str) -> str:
     """Return a formula typed on a keyboard with the operators a typesetter would use."""
     for typed, printed in _OPERATORS:

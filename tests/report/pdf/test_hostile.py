@@ -84,9 +84,10 @@ def test_raw_typst_cell_is_text(pdf_text):
     assert "#set page(width: 1pt)" in pdf_text(notebook_to_pdf(new_notebook(cells=[cell])))
 
 
-@pytest.mark.parametrize("name", ["../secret.png", "../../etc/passwd", "/etc/passwd", "link.png", "file:///etc/passwd",
-                                  "http://127.0.0.1/x.png", "//host/x.png", "\\\\host\\x.png", "sub", "a\x00b", "x" * 5000,
-                                  "%2e%2e/secret.png"])  # fmt: skip
+@pytest.mark.parametrize("name", [
+    "../secret.png", "../../etc/passwd", "/etc/passwd", "link.png", "file:///etc/passwd", "http://127.0.0.1/x.png",
+    "//host/x.png", "\\\\host\\x.png", "sub", "a\x00b", "x" * 5000, "%2e%2e/secret.png",
+])  # fmt: skip
 def test_images_outside_the_folder_are_not_read(name, tmp_path, make_png):
     folder = tmp_path / "notebook"
     (folder / "sub").mkdir(parents=True)
