@@ -227,6 +227,13 @@ def test_rows_keep_the_worst_channels(perchq: Caller) -> None:
     assert "of 64 channels" not in perchq("analyze", MODEL, "--tensor", "fc1.weight", "--rows", "0").out
 
 
+@pytest.mark.parametrize("count", ["-1", "many", "1.5"])
+def test_rows_must_be_a_count(perchq: Caller, count: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        perchq("calc", f"--rows={count}")
+    assert "whole number" in capsys.readouterr().err
+
+
 def test_marks_name_clipped_and_noisy_rows(perchq: Caller) -> None:
     lines = perchq("calc", stdin="good,-1,1,0.5\ncut,-1,1,2\nnoisy,-1,1,0.004\n").out.splitlines()
     marks = {line[3:].split()[0]: line[:3] for line in lines[3:6]}
