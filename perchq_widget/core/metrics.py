@@ -88,11 +88,11 @@ def channel_errors(array: Array, ch_axis: int, qparams: QParams, ranges: Channel
     sums = np.zeros((len(_ROWS), blocks.n_channels))
     reach = _Reach.of(qparams, ranges)
     worker = _Worker(qparams, blocks.axis)
-    last: tuple[slice, Expanded] | None = None
+    last: slice | None = None
     for channels, block in blocks.walk(qparams.rules.dtype):
-        if last is None or last[0] != channels:
-            last = channels, qparams.expand(channels, blocks.axis)
-        worker.add(block, last[1], sums[:, channels], reach.within(channels))
+        if channels != last:  # blocks of the same channels follow one another
+            last, params, steps = channels, qparams.expand(channels, blocks.axis), reach.within(channels)
+        worker.add(block, params, sums[:, channels], steps)
     return ChannelErrors(
         ranges.n_finite,
         ranges.signal,
