@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from html import escape
@@ -35,6 +36,7 @@ class Bundle:
     language: str = "python"
     _fragments: int = 0
     _pixels: int = 0
+    _taken: Counter[str] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
         self.cleaner = TextCleaner(coverage_of(self.font_paths))
@@ -93,6 +95,12 @@ class Bundle:
         if len(text) > limit:
             self.note(f"{what} of {len(text):,} characters is cut after {limit:,}.")
         return text[:limit]
+
+    def allow(self, kind: str, wanted: int, limit: int) -> int:
+        """Return how many of ``wanted`` lines or cells the document may still take, and count them as taken."""
+        granted = max(0, min(wanted, limit - self._taken[kind]))
+        self._taken[kind] += granted
+        return granted
 
     def all_notices(self) -> list[str]:
         """Return the notices, with one on the characters that no font could draw."""

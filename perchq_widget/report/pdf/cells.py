@@ -11,8 +11,10 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
+from perchq_widget.report.document import MIMETYPE
+
 from .bundle import Bundle
-from .document import MIMETYPE, DocumentError, report_view
+from .document import DocumentError, report_view
 from .html_walk import Walker, join, parse
 from .image_source import ImageSource
 from .markdown import markdown_to_html

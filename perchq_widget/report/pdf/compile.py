@@ -124,7 +124,10 @@ def _run(folder: Path, limits: Limits) -> None:
             command, capture_output=True, timeout=limits.time_s, env=_environment(), cwd=folder, check=False
         )
     except subprocess.TimeoutExpired as error:
-        raise TypesettingError(f"typesetting took longer than {limits.time_s:g} s and was stopped") from error
+        raise TypesettingError(
+            f"typesetting took longer than {limits.time_s:g} s and was stopped; "
+            "a longer time can be given as PerchqPDFExporter.time_limit"
+        ) from error
     except OSError as error:
         raise TypesettingError(f"the typesetting process could not be started: {error}") from error
     if done.returncode != 0 or not (folder / "result.json").exists():

@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from perchq_widget.report.document import SCHEMA
+
 from .document_table import table_view
 from .text import TextCleaner, breakable
 from .values import decibels, items, mapping, number, operators, pair_rows, shorten, text
 
-MIMETYPE = "application/vnd.perchq.report+json"
-_SCHEMA = "perchq.report/1"
 _MAX_FINDINGS = 60
 _MAX_ERRORS = 200
 _MAX_DEPTH = 12
@@ -35,8 +35,8 @@ def report_view(document: object, cleaner: TextCleaner, add_figure: AddFigure) -
     Raises DocumentError when ``document`` is not a mapping of schema perchq.report/1.
     """
     given = mapping(document)
-    if not text(given.get("schema")).startswith(_SCHEMA):
-        raise DocumentError(f"not a {_SCHEMA} document")
+    if given.get("schema") != SCHEMA:
+        raise DocumentError(f"not a {SCHEMA} document")
     # Cleaned before anything is cut or given break points, which cleaning would take out again.
     source = clean_tree({key: value for key, value in given.items() if key != "figures"}, cleaner)
     return {

@@ -71,8 +71,10 @@ class PerchqPDFExporter(TemplateExporter):
     def _preprocess(self, nb: NotebookNode, resources: dict[str, Any]) -> tuple[NotebookNode, dict[str, Any]]:
         # nbconvert copies the resources here, so what filters are to fill must be put in afterwards.
         nb, resources = super()._preprocess(nb, resources)  # type: ignore[no-untyped-call]
-        folder = text(mapping(resources.get("metadata")).get("path"))
-        bundle = Bundle(font_paths=tuple(self.font_paths), folder=Path(folder) if folder else None)
+        metadata = mapping(resources.get("metadata"))
+        # nbconvert gives an empty path for a notebook in the current folder, and none for one without a file.
+        folder = Path(text(metadata["path"])) if "path" in metadata else None
+        bundle = Bundle(font_paths=tuple(self.font_paths), folder=folder)
         bundle.language = _language(nb)
         resources["perchq"] = bundle
         return nb, resources
@@ -92,7 +94,8 @@ class PerchqPDFExporter(TemplateExporter):
         return pdf, resources
 
     def _typeset(self, bundle: Bundle, main: str, title: str) -> bytes:
-        footer = bundle.cleaner.clean(f"perchq_widget · {bundle.created[:19]}" if bundle.created else "perchq_widget")
+        dated = f" · {bundle.created[:19].replace('T', ' ')}" if bundle.created else ""
+        footer = bundle.cleaner.clean(f"perchq_widget{dated}")
         job = bundle.job(main, bundle.cleaner.clean(title), footer, _timestamp(bundle.created))
         done = compile_pdf(job, Limits(self.time_limit, self.memory_limit))
         for path in done.bad_images:

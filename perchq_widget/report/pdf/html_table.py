@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 MAX_ROWS = 10_000
 MAX_CELLS = 100_000
+_MAX_CELLS_IN_ALL = 250_000
 _MAX_COLUMNS = 300
 _MAX_SPAN = 300
 _INSET_PT = 6.5
@@ -85,7 +86,9 @@ class TableReader:
     def read(self, table: Tag, depth: int) -> str:
         """Return the Typst expression of the table, split into several where it is too wide for a page."""
         rows = list(_rows(table))
-        most = min(MAX_ROWS, MAX_CELLS // max([1, *(len(row.find_all(True, recursive=False)) for row in rows[:50])]))
+        width = max([1, *(len(row.find_all(True, recursive=False)) for row in rows[:50])])
+        wanted = min(MAX_CELLS, min(MAX_ROWS, len(rows)) * width)
+        most = self.walker.bundle.allow("cells", wanted, _MAX_CELLS_IN_ALL) // width
         if len(rows) > most:
             self.walker.bundle.note(f"A table of {len(rows):,} rows is cut after {most:,}.")
         grid = self._grid(table, rows[:most], depth)

@@ -8,6 +8,7 @@ from .text import breakable, quote
 
 _BLOCK_LINES = 200
 _MAX_LINES = 4_000
+_MAX_LINES_IN_ALL = 40_000
 _MAX_COLOURED = 600
 _MAX_CHARS = 2_000_000
 _LINE_CHARS = 88
@@ -16,9 +17,10 @@ _LINE_CHARS = 88
 def lines_source(text: str, bundle: Bundle) -> str:
     """Return markup of plain lines, cut with a notice after 4,000 lines. One call per line of markup."""
     lines = text[:_MAX_CHARS].rstrip("\n").split("\n")
-    if len(lines) > _MAX_LINES or len(text) > _MAX_CHARS:
-        bundle.note(f"A text output of {len(lines):,} lines is cut after {min(len(lines), _MAX_LINES):,}.")
-        lines = [*lines[:_MAX_LINES], "[…]"]
+    most = bundle.allow("lines", min(len(lines), _MAX_LINES), _MAX_LINES_IN_ALL)
+    if len(lines) > most or len(text) > _MAX_CHARS:
+        bundle.note(f"A text output of {len(lines):,} lines is cut after {most:,}.")
+        lines = [*lines[:most], "[…]"]
     cleaned = [breakable(bundle.cleaner.clean(line), _LINE_CHARS) for line in lines]
     blocks = [cleaned[at : at + _BLOCK_LINES] for at in range(0, len(cleaned), _BLOCK_LINES)]
     return "\n".join(f"#plain-lines({quote(chr(10).join(block))})" for block in blocks)

@@ -46,6 +46,16 @@ def test_command_line_from_any_folder(small, tmp_path):
     assert (tmp_path / "a notebook.pdf").read_bytes().startswith(b"%PDF-")
 
 
+def test_command_line_in_the_notebooks_own_folder_finds_images(tmp_path, make_png, pdf_text):
+    (tmp_path / "here.png").write_bytes(make_png(20, 20))
+    nbformat.write(new_notebook(cells=[new_markdown_cell("text ![alt](here.png)")]), tmp_path / "n.ipynb")
+    code = "from perchq_widget.report.pdf.exporter import PerchqPDFExporter as E; E().from_filename('n.ipynb')[0]"
+    command = [sys.executable, "-c", f"{code}; open('n.pdf', 'wb').write({code.partition('; ')[2]})"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, timeout=100, check=False)
+    assert done.returncode == 0, done.stderr.decode()
+    assert "left out" not in pdf_text((tmp_path / "n.pdf").read_bytes())
+
+
 def test_template_needs_no_jupyter_path(small, tmp_path):
     code = (
         "import nbformat, sys; from perchq_widget.report.pdf import notebook_to_pdf;"

@@ -164,6 +164,16 @@ def test_long_outputs_are_cut_with_a_notice(pdf_text):
     assert "is cut after 4,000" in words
 
 
+def test_a_document_has_room_for_so_many_lines_and_cells():
+    bundle = Bundle()
+    assert [bundle.allow("cells", 60, 100), bundle.allow("cells", 60, 100), bundle.allow("cells", 1, 100)] == [
+        60,
+        40,
+        0,
+    ]
+    assert bundle.allow("lines", 1, 100) == 1
+
+
 def test_characters_without_a_font_are_spelt_and_listed(pdf_text):
     words = " ".join(pdf_text(notebook_to_pdf(new_notebook(cells=[new_markdown_cell("a 中文 b ไ c 😀 d Д")]))).split())
     assert "a ⟨U+4E2D U+6587⟩ b ⟨U+0E44⟩ c ⟨U+1F600⟩ d Д" in words
