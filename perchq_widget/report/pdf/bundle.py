@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from .compile import Job
-from .coverage import coverage_of, name_characters
+from .coverage import coverage_of, missing_notice
 from .pictures import Picture, PictureError
 from .svg import clean_svg
 from .text import TextCleaner, quote
@@ -77,10 +77,10 @@ class Bundle:
         self.images.append(path)
         return path
 
-    def add_figure(self, svg: str, title: str) -> dict[str, Any] | None:
+    def add_figure(self, svg: str, title: str, cleaner: TextCleaner) -> dict[str, Any] | None:
         """Store a report's own figure; None, and a notice, if it cannot be used."""
         try:
-            picture = clean_svg(svg, self.cleaner)
+            picture = clean_svg(svg, cleaner)
             path = self.add_picture(picture)
         except PictureError as error:
             self.note(f"The figure “{title}” was left out: {error}.")
@@ -104,14 +104,8 @@ class Bundle:
 
     def all_notices(self) -> list[str]:
         """Return the notices, with one on the characters that no font could draw."""
-        missing = self.cleaner.missing
-        if not missing:
-            return list(self.notices)
-        told = (
-            "The fonts of this PDF lack these characters, shown in the text by their code in ⟨ ⟩: "
-            f"{name_characters(missing)}. Name a folder of fonts in PerchqPDFExporter.font_paths to print them."
-        )
-        return [*self.notices, told]
+        missing = missing_notice(self.cleaner.missing)
+        return [*self.notices, missing] if missing else list(self.notices)
 
     def job(self, main: str, title: str, footer: str, timestamp: int | None) -> Job:
         """Return the typesetting job of a main source."""

@@ -154,7 +154,7 @@ def _report(document: object, bundle: Bundle) -> str:
         except ValueError:
             return ""
     try:
-        view = report_view(document, bundle.cleaner, bundle.add_figure)
+        view = report_view(document, bundle.cleaner.fresh(), bundle.add_figure)
     except DocumentError:
         bundle.note("An output of this package has a version that this exporter does not know.")
         return ""

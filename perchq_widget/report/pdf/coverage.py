@@ -75,6 +75,16 @@ def coverage_of(folders: Sequence[str]) -> Coverage:
     return coverage
 
 
+def missing_notice(codes: Sequence[int]) -> str:
+    """Return the sentence for readers on characters that could not be drawn; nothing if there are none."""
+    if not codes:
+        return ""
+    return (
+        "The fonts of this PDF lack these characters, shown in the text by their code in ⟨ ⟩: "
+        f"{name_characters(codes)}. Name a folder of fonts in PerchqPDFExporter.font_paths to print them."
+    )
+
+
 def name_characters(codes: Sequence[int], limit: int = 12) -> str:
     """Return e.g. ``U+4E2D CJK UNIFIED IDEOGRAPH-4E2D, ...`` for a notice, at most ``limit`` of them."""
     named = [f"U+{code:04X} {unicodedata.name(chr(code), 'UNNAMED').title()}" for code in codes[:limit]]

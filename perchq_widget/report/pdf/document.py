@@ -10,6 +10,7 @@ from typing import Any
 
 from perchq_widget.report.document import SCHEMA
 
+from .coverage import missing_notice
 from .document_table import table_view
 from .text import TextCleaner, breakable
 from .values import decibels, items, mapping, number, operators, pair_rows, shorten, text
@@ -21,7 +22,7 @@ _KINDS = {"ranges": "Calibration ranges", "params": "Manual parameters", "tensor
 _SEVERITIES = ("error", "warning", "info")
 
 View = dict[str, Any]
-AddFigure = Callable[[str, str], View | None]
+AddFigure = Callable[[str, str, TextCleaner], View | None]
 
 
 class DocumentError(ValueError):
@@ -31,7 +32,7 @@ class DocumentError(ValueError):
 def report_view(document: object, cleaner: TextCleaner, add_figure: AddFigure) -> View:
     """Return the view of one ``application/vnd.perchq.report+json`` document.
 
-    ``add_figure(svg, title)`` stores a figure and returns its path, width and height, or None if it is unusable.
+    ``add_figure(svg, title, cleaner)`` stores a figure and returns its path and size, or None if it is unusable.
     Raises DocumentError when ``document`` is not a mapping of schema perchq.report/1.
     """
     given = mapping(document)
@@ -39,7 +40,7 @@ def report_view(document: object, cleaner: TextCleaner, add_figure: AddFigure) -
         raise DocumentError(f"not a {SCHEMA} document")
     # Cleaned before anything is cut or given break points, which cleaning would take out again.
     source = clean_tree({key: value for key, value in given.items() if key != "figures"}, cleaner)
-    return {
+    view = {
         **_heading(source),
         "tiles": _tiles(source),
         "facts": _facts(source),
@@ -54,6 +55,7 @@ def report_view(document: object, cleaner: TextCleaner, add_figure: AddFigure) -
         "versions": _versions(source),
         "figures": _figures(mapping(given.get("figures")), cleaner, add_figure),
     }
+    return {**view, "notice": missing_notice(cleaner.missing)}
 
 
 def clean_tree(value: Any, cleaner: TextCleaner, depth: int = 0) -> Any:
@@ -103,7 +105,7 @@ def _tiles(source: Mapping[str, Any]) -> list[View]:
 
 def _clipped_tile(summary: Mapping[str, Any], channels: str) -> View:
     count, values = number(summary.get("clipped_channels")), number(summary.get("clipped"))
-    note = f"of {channels}" + (f", {values} values" if values not in ("", "0") else "")
+    note = f"of {channels}" + (f", {values} value{'s' * (values != '1')}" if values not in ("", "0") else "")
     if count in ("", "0"):
         return _tile("Clipped channels", count, note)
     return _tile("Clipped channels", f"▲ {count}", note, tone="clipped")
@@ -234,7 +236,7 @@ def _figures(entry: Mapping[str, Any], cleaner: TextCleaner, add_figure: AddFigu
     for key in ("histogram", "overview"):
         svg = text(entry.get(key))
         title = cleaner.clean(text(titles.get(key)) or key.capitalize())
-        figure = add_figure(svg, title) if svg else None
+        figure = add_figure(svg, title, cleaner) if svg else None
         if figure is not None:
             figures.append(figure)
     return figures

@@ -55,6 +55,10 @@ class TextCleaner:
         """Code points met so far for which no font has a glyph, in order of appearance."""
         return tuple(self._escapes.missing)
 
+    def fresh(self) -> TextCleaner:
+        """Return one for the same fonts that has met nothing yet."""
+        return TextCleaner(self._escapes.coverage)
+
     def clean(self, text: object) -> str:
         """Return ``text`` with control, bidi and undrawable characters as visible escapes such as ``⟨U+202E⟩``."""
         raw = text if isinstance(text, str) else str(text)

@@ -121,6 +121,14 @@ def test_forty_wide_columns_are_split_and_repeat_the_name(calculator_document):
     assert all(sum(column["width"] for column in part["columns"]) <= 756 for part in parts)
 
 
+def test_a_report_names_its_own_missing_characters(calculator_document, report_notebook, pdf_text):
+    notebook = report_notebook(calculator_document | {"title": "重み", "figures": {}})
+    words = pdf_text(notebook_to_pdf(notebook))
+    assert "⟨U+91CD U+307F⟩" in words
+    assert "lack these characters" in words
+    assert "Notes on this PDF" not in words, "a page of its own would follow the report"
+
+
 def test_findings_beyond_sixty_are_counted(calculator_document):
     findings = [{"severity": "info", "message": str(i)} for i in range(70)] + [{"severity": "error", "message": "bad"}]
     view = view_of(calculator_document | {"findings": findings})
