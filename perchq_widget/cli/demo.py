@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
-import itertools
 import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping
+from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from perchq_widget.cli.output import OK, print_report
 from perchq_widget.core.errors import MissingExtra, QuantError
+from perchq_widget.report.document import MIMETYPE
 from perchq_widget.report.export import write_atomic
 
 if TYPE_CHECKING:
+    from nbformat import NotebookNode
+
     from perchq_widget.report.documents import ChannelReport
 
 NOTEBOOK = "quickstart.ipynb"
@@ -24,6 +28,7 @@ MODEL_FILES = ("digits.safetensors", "digits_ranges.csv", "digits.json")
 # The layer that the quickstart looks at too.
 LAYER = "conv2.weight"
 CELL_LIMIT_S = 300
+LIVE_VIEW = "application/vnd.jupyter.widget-view+json"
 
 
 def demo(options: argparse.Namespace) -> int:
@@ -84,7 +89,7 @@ def fresh_notebook(out: Path) -> None:
     notebook = out / NOTEBOOK
     if cells(notebook) == cells(bundled(NOTEBOOK)):
         return
-    names = (notebook.with_stem(f"quickstart-edited-{number}") for number in itertools.count(1))
+    names = (notebook.with_stem(f"quickstart-edited-{number}") for number in count(1))
     kept = next(path for path in names if not path.exists())
     notebook.replace(kept)
     shutil.copyfile(bundled(NOTEBOOK), notebook)
@@ -134,6 +139,7 @@ def run_notebook(notebook: Path) -> None:
         timeout=CELL_LIMIT_S,
         kernel_name="python3",
         resources={"metadata": {"path": str(notebook.parent)}},
+        store_widget_state=False,
         # The kernel lives as long as this call; its notes on transport and frozen modules are not the user's.
         extra_arguments=["--log-level=ERROR"],
     )
@@ -141,7 +147,33 @@ def run_notebook(notebook: Path) -> None:
         client.execute()
     except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:
         raise QuantError(f"{notebook} failed: {error}") from error
+    keep_static_copies(content)
     write_atomic(notebook, nbformat.writes(content), overwrite=True)
+    trust(content)
+
+
+def keep_static_copies(content: NotebookNode) -> None:
+    """Drop each panel's live view where its static copy follows: the kernel has ended, so nothing is live."""
+    for cell in content.cells:
+        if cell.cell_type == "code":
+            copied = [shows(after, MIMETYPE) for after in cell.outputs[1:]] + [False]
+            pairs = zip(cell.outputs, copied, strict=False)
+            cell.outputs = [output for output, has_copy in pairs if not (has_copy and shows(output, LIVE_VIEW))]
+
+
+def shows(output: Mapping[str, Any], mimetype: str) -> bool:
+    """Whether an output holds data of that type."""
+    return mimetype in output.get("data", {})
+
+
+def trust(content: NotebookNode) -> None:
+    """Sign the notebook that has just run here, as JupyterLab does on saving; it draws figures only in signed ones."""
+    from nbformat.sign import NotebookNotary
+
+    try:
+        NotebookNotary().sign(content)
+    except OSError as error:
+        print(f"not signed ({error}); in JupyterLab, run the cells to see their figures")
 
 
 def open_lab(notebook: Path) -> int:

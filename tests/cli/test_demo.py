@@ -11,13 +11,21 @@ from typing import Any
 import nbformat
 import pandas as pd
 import pytest
+from nbformat.sign import NotebookNotary
 
 from perchq_widget.cli import demo, main
 from perchq_widget.core.errors import MissingExtra, QuantError
+from perchq_widget.report.document import MIMETYPE
 
 
 def options(out: Path, no_lab: bool = True) -> argparse.Namespace:
     return argparse.Namespace(out=out, no_lab=no_lab)
+
+
+@pytest.fixture(autouse=True)
+def _own_signatures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Notebooks are signed in a folder of the test's own, not in the developer's."""
+    monkeypatch.setenv("JUPYTER_DATA_DIR", str(tmp_path / "jupyter"))
 
 
 @pytest.mark.slow
@@ -33,7 +41,12 @@ def test_demo_leaves_csv_pdf_and_the_executed_notebook(tmp_path: Path) -> None:
     assert (out / "conv2.weight.pdf").read_bytes().startswith(b"%PDF-")
     exports = {path.suffix for path in (out / "exports").glob("conv2.*")}
     assert exports == {".csv", ".json", ".html", ".ipynb", ".pdf"}
-    cells = nbformat.read(out / "quickstart.ipynb", as_version=4).cells
+    notebook = nbformat.read(out / "quickstart.ipynb", as_version=4)
+    assert NotebookNotary().check_signature(notebook)
+    cells = notebook.cells
+    panels = [output for cell in cells for output in cell.get("outputs", []) if demo.shows(output, MIMETYPE)]
+    assert len(panels) == 2
+    assert not [output for cell in cells for output in cell.get("outputs", []) if demo.shows(output, demo.LIVE_VIEW)]
     assert all(cell.execution_count for cell in cells if cell.cell_type == "code")
     for name in ("conv1.weight", "conv2.weight.csv", "conv2.weight.pdf", "quickstart.ipynb", "perchq lab"):
         assert name in done.stdout
@@ -108,6 +121,17 @@ def test_a_failing_cell_is_an_error_and_the_file_stays(tmp_path: Path) -> None:
     with pytest.raises(QuantError, match="on purpose"):
         demo.run_notebook(notebook)
     assert notebook.read_bytes() == before
+
+
+def test_other_outputs_than_live_views_are_kept() -> None:
+    live = nbformat.v4.new_output("display_data", {demo.LIVE_VIEW: {"model_id": "x"}, "text/plain": "panel"})
+    copy = nbformat.v4.new_output("display_data", {MIMETYPE: {}, "text/html": "<p>copy</p>"})
+    stream = nbformat.v4.new_output("stream", text="said")
+    cells = [nbformat.v4.new_code_cell(outputs=[stream, live, copy]), nbformat.v4.new_code_cell(outputs=[live, stream])]
+    notebook = nbformat.v4.new_notebook(cells=[*cells, nbformat.v4.new_markdown_cell("text")])
+    demo.keep_static_copies(notebook)
+    assert notebook.cells[0].outputs == [stream, copy]
+    assert notebook.cells[1].outputs == [live, stream]
 
 
 def test_what_is_bundled_is_found_in_a_checkout(monkeypatch: pytest.MonkeyPatch) -> None:
