@@ -94,7 +94,7 @@ class OverviewChart:
         self._on_select = on_select
         self._tops = np.zeros(1)
         fill = {"fill": "bottom", "stroke_width": 1.0}
-        self._good = m.path(on, m.BLUE, fill_colors=[m.BLUE], fill_opacities=[0.6], **fill)
+        self._good = m.path(on, m.BLUE, fill_colors=[m.BLUE], fill_opacities=[0.75], **fill)
         self._clipped = m.path(on, m.VERMILLION, fill_colors=[m.VERMILLION], fill_opacities=[0.85], **fill)
         self._chosen = m.path(on, m.PINK, stroke_width=2.0)
         self._worst, self._pick = m.points(on, m.ORANGE, "triangle-down", 120), m.points(on, m.PINK, "diamond", 120)

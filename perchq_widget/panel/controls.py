@@ -104,6 +104,8 @@ class Controls:
                     field.value = value
             if self._picker is not None:
                 self._picker.apply(view.intent.tensor)
+        if view.report is not None:
+            set_if_new(self.fields["tensor_name"], "placeholder", clean_name(view.report.name))
         for name, note in self.notes.items():
             set_html(note, _note_text(name, view))
 
@@ -164,7 +166,7 @@ class LayerPicker:
     ) -> None:
         self._titles = {name: clean_name(title(name)) for name in tensors}
         self._tensor: str | None = tensors[0]
-        style = {"description_width": "104px"}
+        style = {"description_width": "64px"}
         self.filter = w.Text(
             description="Find layer", placeholder=f"part of a name, {len(tensors)} layers", style=style,
             tooltip="Shows only layers whose name holds this text",

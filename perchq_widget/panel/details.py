@@ -39,7 +39,7 @@ def tiles_html(report: ChannelReport) -> str:
     tiles = [
         ("channels", f"{int(s['channels']):,}", ""),
         ("overall SQNR", decibels(s["sqnr_db"]), ""),
-        ("worst channel", decibels(s["worst_sqnr_db"]), str(s["worst_channel"])),
+        ("worst", decibels(s["worst_sqnr_db"]), str(s["worst_channel"])),
         ("clipped", f"{_number(s['clipped_pct'], 3)} %", f"{int(s['clipped_channels']):,} channels"),
         ("mean |error|", _number(s["mean_abs_error"], 3), "" if pct is None else f"{_number(pct, 3)} %"),
         ("scales", _number(s["scale_min"], 3), f"to {_number(s['scale_max'], 3)}"),

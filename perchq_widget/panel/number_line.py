@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import bqplot as bq
 import ipywidgets as w
 import numpy as np
 
@@ -16,23 +17,36 @@ if TYPE_CHECKING:
     from .state import PanelView
 
 
+_SIDE = 3  # codes shown on each side of the sample's own
+
+
 class NumberLine:
-    """The calculator's channel: calibration range, representable range, the sample and what becomes of it."""
+    """The calculator's channel: its range, what its codes represent, its sample, and the steps around the sample.
+
+    The lowest row has a scale of its own: it shows the sample between the neighbouring codes.
+    """
 
     def __init__(self) -> None:
         on = m.scales()
-        self._x = m.axis(on["x"], "value")
-        m.set_bounds(on["y"], -0.6, 2.5)
-        self._range = m.path(on, m.BLUE, stroke_width=14.0, opacities=[0.75])
-        self._codes = m.path(on, m.SKY, stroke_width=14.0, opacities=[0.8])
+        near = {"x": bq.LinearScale(allow_padding=False), "y": on["y"]}
+        self._x, self._near = m.axis(on["x"], "value"), near["x"]
+        m.set_bounds(on["y"], -0.9, 3.5)
+        self._range = m.path(on, m.BLUE, stroke_width=12.0, opacities=[0.8])
+        self._codes = m.path(on, m.SKY, stroke_width=12.0, opacities=[0.8])
         self._clips = m.path(on, m.VERMILLION, line_style="dashed", stroke_width=2.0)
-        self._sample = m.path(on, m.GREY, stroke_width=1.5)
-        self._before, self._after = m.points(on, m.GREY, "circle", 110), m.points(on, m.PINK, "diamond", 110)
+        self._sample = m.points(on, m.GREY, "circle", 90)
+        self._levels = m.path(near, m.SKY, stroke_width=2.0)
+        self._before, self._after = m.points(near, m.GREY, "circle", 90), m.points(near, m.PINK, "diamond", 110)
+        self._names = bq.Label(
+            x=np.zeros(2 * _SIDE + 1), y=np.full(2 * _SIDE + 1, -0.62), text=[""] * (2 * _SIDE + 1), scales=near,
+            colors=[m.GREY], default_size=11, font_weight="normal", align="middle",
+        )
         rows = m.axis(on["y"], "", vertical=True)
         rows.grid_lines = "none"
-        rows.tick_values = np.array([0.0, 1.0, 2.0])
-        rows.tick_labels = {"0": "sample", "1": "codes", "2": "range"}
-        parts = [self._range, self._codes, self._clips, self._sample, self._before, self._after]
+        rows.tick_values = np.array([0.0, 1.0, 2.0, 3.0])
+        rows.tick_labels = {"0": "nearest", "1": "sample", "2": "codes", "3": "range"}
+        wide = [self._range, self._codes, self._clips, self._sample]
+        parts = [*wide, self._levels, self._names, self._before, self._after]
         self._figure = m.figure(parts, [self._x, rows], height=230)
         self._title, self._legend = w.HTML(), w.HTML()
         self.widget = w.VBox([self._title, self._figure, self._legend])
@@ -45,19 +59,35 @@ class NumberLine:
         hist = view.report.histogram(view.row)
         self._title.value = f"<h4>Channel <b>{escape(view.channel)}</b>: its range, its codes, its sample</h4>"
         self._draw(hist)
+        self._draw_steps(hist)
         self._legend.value = _line_legend(hist)
 
     def _draw(self, hist: ChannelHistogram) -> None:
         ends = [hist.min_val, hist.max_val, hist.quant_lo, hist.quant_hi]
-        sample, after = _known(hist.sample), _known(hist.dequantized)
-        known = [value for value in (*ends, sample, after) if np.isfinite(value)] or [0.0, 1.0]
-        low, high = min(known), max(known)
+        sample = _known(hist.sample)
+        low, high = min(*ends, sample), max(*ends, sample)
         pad = 0.04 * (high - low) if high > low else max(abs(high), 1.0) * 0.1
         m.set_axis(self._x, low - pad, high + pad, 7)
-        m.set_xy(self._range, ends[:2], [2.0, 2.0])
-        m.set_xy(self._codes, ends[2:], [1.0, 1.0])
-        m.set_xy(self._clips, [[ends[2]] * 2, [ends[3]] * 2], [[-0.4, 1.5]] * 2)
-        m.set_xy(self._sample, [sample, sample], [0.0, 2.3])
+        m.set_xy(self._range, ends[:2], [3.0, 3.0])
+        m.set_xy(self._codes, ends[2:], [2.0, 2.0])
+        m.set_xy(self._clips, [[ends[2]] * 2, [ends[3]] * 2], [[0.6, 2.5]] * 2)
+        m.set_xy(self._sample, [sample], [1.0])
+
+    def _draw_steps(self, hist: ChannelHistogram) -> None:
+        sample, after = _known(hist.sample), _known(hist.dequantized)
+        here = round(after / hist.scale) + hist.zero_point
+        codes = here + np.arange(-_SIDE, _SIDE + 1)
+        there = (codes >= hist.quant_min) & (codes <= hist.quant_max)
+        at = (codes - hist.zero_point) * hist.scale
+        reach = max((_SIDE + 0.6) * hist.scale, 1.15 * abs(sample - after))
+        m.set_bounds(self._near, after - reach, after + reach)
+        # One path for all steps: a missing y is a gap in it, but not at its end, where bqplot puts a label.
+        steps = np.tile([-0.3, 0.3, np.nan], int(there.sum()))
+        m.set_xy(self._levels, np.repeat(at[there], 3)[:-1], steps[:-1])
+        # bqplot draws labels of old and new data together while their number changes: it stays the same.
+        with self._names.hold_sync(), self._names.hold_trait_notifications():
+            self._names.x = at
+            self._names.text = np.array([str(code) if known else "" for code, known in zip(codes, there, strict=True)])
         m.set_xy(self._before, [sample], [0.0])
         m.set_xy(self._after, [after], [0.0])
 
@@ -74,5 +104,6 @@ def _line_legend(hist: ChannelHistogram) -> str:
     ]
     if hist.sample is not None and hist.dequantized is not None:
         keys.append(m.swatch(m.GREY, f"sample {format_number(hist.sample)}", "●"))
-        keys.append(m.swatch(m.PINK, f"dequantized {format_number(hist.dequantized)}", "◆"))
+        step = (hist.dequantized - hist.sample) / hist.scale
+        keys.append(m.swatch(m.PINK, f"dequantized {format_number(hist.dequantized)}, {step:+.2f} steps off", "◆"))
     return f'<div class="perchq-legend">{"".join(keys)}</div>'

@@ -32,7 +32,7 @@ _SHEET = """
 .perchq-field .widget-toggle-buttons, .perchq-field .widget-checkbox { width: auto; align-self: stretch; }
 .perchq-field .widget-toggle-buttons { display: flex; flex-flow: row nowrap; align-items: center; }
 .perchq-field .widget-toggle-buttons > .widget-label { flex: none; }
-.perchq-field .widget-toggle-buttons > div { flex: 1; min-width: 0; }
+.perchq-field .widget-toggle-buttons > div { flex: 1; min-width: 0; margin-left: 6px; }
 .perchq-panel .perchq-figure, .perchq-input > .widget-textarea { margin-left: 0; margin-right: 0; }
 .perchq-wide { grid-column: 1 / -1; }
 .perchq-panel .widget-label { text-align: left; }
@@ -55,6 +55,7 @@ _SHEET = """
   --bq-content-font-color: var(--jp-content-font-color1, #222); --bq-axis-tick-text-fill: var(--pq-muted);
   --bq-axislabel-fill: var(--pq-muted); --bq-axislabel-font: 12px sans-serif; --bq-grid-color: var(--pq-line);
   --bq-axis-border-color: var(--pq-muted); }
+.perchq-export .widget-text { width: 220px; }
 .perchq-row-of-controls { flex-wrap: wrap; align-items: center; overflow: visible; gap: 2px 4px; }
 .perchq-row-of-controls .jupyter-button, .perchq-row-of-controls .widget-checkbox { width: auto; }
 .perchq-panel .perchq-figure image { opacity: 0; cursor: pointer; }

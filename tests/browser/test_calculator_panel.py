@@ -75,13 +75,13 @@ def test_from_a_bad_line_to_the_exports(calculator: Page, lab: Lab) -> None:
     assert {each["quantized"] for each in rows} == {cells[8] for cells in (row(page, f"filter_{i}") for i in range(5))}
     export(page, "PDF", "tensor.pdf")
     assert (lab.folder / "tensor.pdf").read_bytes().startswith(b"%PDF")
-    page.page.locator(".perchq-export").get_by_role("button", name="CSV").click()
+    page.page.locator(".perchq-export button", has_text="CSV").click()
     page.page.locator(".perchq-export-message", has_text="Overwrite").wait_for()
     assert page.errors == []
 
 
 def export(page: Page, label: str, name: str) -> None:
-    page.page.locator(".perchq-export").get_by_role("button", name=label, exact=True).click()
+    page.page.locator(".perchq-export button", has_text=label).click()
     page.page.locator(".perchq-export-message", has_text=f"✓ Wrote {name}").wait_for()
 
 

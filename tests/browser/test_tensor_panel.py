@@ -75,7 +75,8 @@ def test_a_dragged_slider_is_answered_and_its_last_place_wins(layers: Page) -> N
 
 
 def test_a_large_weight_is_on_screen_in_time(opened: Callable[..., Page]) -> None:
-    page = opened([MAKE + "w = weight(4096, 4096)\nfirst = pq.show(weight(8, 8))\nfirst", "big = pq.show(w)\nbig", "big.close()"])
+    first = MAKE + "w = weight(4096, 4096)\nfirst = pq.show(weight(8, 8))\nfirst"
+    page = opened([first, "big = pq.show(w)\nbig", "big.close()"])
     page.run_cell(0)
     page.panel_drawn()
     took = []

@@ -3,8 +3,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import perchq_widget as pq
 import pytest
+
+import perchq_widget as pq
 from perchq_widget.panel.app import QuantPanel
 from perchq_widget.panel.exports import FORMATS, safe_stem
 

@@ -5,9 +5,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
-import perchq_widget as pq
 import pytest
 from ipywidgets.widgets.widget import _instances
+
+import perchq_widget as pq
 from perchq_widget.panel.app import QuantPanel
 
 FILTERS = ["filter_0", "filter_1", "filter_2", "filter_3"]
@@ -242,7 +243,7 @@ def test_refused_menu_entries_are_marked_not_dropped(alive: set[str]) -> None:
     del alive
     panel = pq.show(weight(8, 10))
     panel.state.narrow_range = True
-    labels = dict((value, label) for label, value in panel.controls.fields["dtype"].options)
+    labels = {value: label for label, value in panel.controls.fields["dtype"].options}
     assert labels["quint8"].endswith("✕")
     assert panel.controls.fields["dtype"].value == "qint8"
     assert panel.state.dtype == "qint8"

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from perchq_widget.core.errors import QuantError, QuantTypeError, QuantValueError
 from perchq_widget.panel.menus import menus
 from perchq_widget.panel.opening import opened
@@ -184,7 +185,7 @@ def test_aliases_are_resolved() -> None:
     assert state.dtype == "quint8"
 
 
-@pytest.mark.parametrize(("option", "nearest"), [("dtpye", "dtype"), ("reduce", "reduce_range"), ("conv", "convention")])
+@pytest.mark.parametrize(("option", "nearest"), [("dtpye", "dtype"), ("reduce", "reduce_range")])
 def test_unknown_options_name_the_nearest(option: str, nearest: str) -> None:
     with pytest.raises(QuantTypeError, match=nearest):
         opened(None, {option: 1})

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
-import perchq_widget as pq
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook
+
+import perchq_widget as pq
 from perchq_widget.report.document import MIMETYPE
 
 VIEW = "application/vnd.jupyter.widget-view+json"

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from itertools import pairwise
 
 from perchq_widget.panel.timing import LatestWins
 
@@ -81,7 +82,7 @@ def test_an_endless_burst_is_answered_all_the_same() -> None:
         pace.request()
         clock.advance(0.008)
     assert 5 <= len(runs) <= 8
-    assert all(later - earlier <= 0.08 for earlier, later in zip(runs, runs[1:], strict=False))
+    assert all(later - earlier <= 0.08 for earlier, later in pairwise(runs))
 
 
 def test_settle_runs_what_is_pending_and_disarms_the_timer() -> None:
