@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import ipywidgets as w
@@ -13,6 +12,7 @@ from .controls import ChannelSelector, Controls
 from .details import Banner, Explain, Findings, Tiles
 from .exports import ExportRow
 from .inputs import LinesInput
+from .kit import Kit
 from .lifetime import close_tree
 from .number_line import NumberLine
 from .opening import opened
@@ -96,28 +96,28 @@ class QuantPanel(w.VBox):
 
     def _build(self) -> None:
         state, kind = self.state, self._subject.kind
-        self.heading, self.tiles, self.banner = w.HTML(), Tiles(), Banner()
-        self.input = LinesInput(state) if kind == "calculator" else None
-        self.controls = Controls(state, kind, self._subject.tensors, self._subject.title)
+        self._kit = kit = Kit()
+        self.heading, self.tiles, self.banner = kit.html(), Tiles(kit), Banner(kit)
+        self.input = LinesInput(kit, state) if kind == "calculator" else None
+        self.controls = Controls(kit, state, kind, self._subject.tensors, self._subject.title)
         self.controls.reset.on_click(lambda _button: self.reset())
-        self.selector = ChannelSelector(state)
-        self.chart: HistogramChart | NumberLine = HistogramChart() if kind == "tensor" else NumberLine()
-        self.overview = OverviewChart(self._select_row)
-        self.table, self.explain, self.findings = TableView(state), Explain(), Findings()
-        self.exports = ExportRow(lambda: self.report, self.snapshot)
-        self.children = [w.HTML(sheet(self._static.css_class)), *self._arranged()]
+        self.selector = ChannelSelector(kit, state)
+        self.chart: HistogramChart | NumberLine = HistogramChart(kit) if kind == "tensor" else NumberLine(kit)
+        self.overview = OverviewChart(kit, self._select_row)
+        self.table, self.explain, self.findings = TableView(kit, state), Explain(kit), Findings(kit)
+        self.exports = ExportRow(kit, lambda: self.report, self.snapshot)
+        self.children = [kit.html(value=sheet(self._static.css_class)), *self._arranged()]
         self.add_class("perchq-panel")
         self.add_class(f"perchq-live-{self._static.css_class}")
 
     def _arranged(self) -> list[Any]:
-        charts = _box("perchq-charts", [self.chart.widget, self.overview.widget])
+        column = self._kit.column
+        charts = column([self.chart.widget, self.overview.widget], "perchq-charts")
         side = [part.widget for part in (self.input, self.controls) if part is not None]
         below = [part.widget for part in (self.selector, self.table)]
         below += [self.explain.widget, self.findings.widget, self.exports.widget]
-        body = _box("perchq-body", [
-            _box("perchq-side", side),
-            _box("perchq-main", [self.tiles.widget, charts, *below]),
-        ])
+        parts = [column(side, "perchq-side"), column([self.tiles.widget, charts, *below], "perchq-main")]
+        body = column(parts, "perchq-body")
         return [self.heading, self.banner.widget, body]
 
     def reset(self) -> None:
@@ -179,12 +179,6 @@ class QuantPanel(w.VBox):
     def _live(self) -> dict[str, Any]:
         view = super()._repr_mimebundle_()
         return view if isinstance(view, dict) else view[0]
-
-
-def _box(css_class: str, children: Iterable[Any]) -> Any:
-    box = w.VBox(list(children))
-    box.add_class(css_class)
-    return box
 
 
 def _heading(report: ChannelReport) -> str:

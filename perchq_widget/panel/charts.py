@@ -16,6 +16,7 @@ from . import marks as m
 
 if TYPE_CHECKING:
     from ..study.histogram import ChannelHistogram
+    from .kit import Kit
     from .state import PanelView
 
 # A transparent pixel: stretched over the plot it is the one element that reports where it was clicked.
@@ -28,7 +29,7 @@ _MANY_NAMES = 12
 class HistogramChart:
     """Histogram of the selected channel; the range that codes can represent as a band; clip lines at its ends."""
 
-    def __init__(self) -> None:
+    def __init__(self, kit: Kit) -> None:
         on = m.scales()
         self._x, self._y = m.axis(on["x"], "value"), m.axis(on["y"], "values per bin", vertical=True)
         self._band = m.path(on, m.SKY, fill="bottom", fill_colors=[m.SKY], fill_opacities=[0.22], stroke_width=0.0)
@@ -37,9 +38,8 @@ class HistogramChart:
         self._ends = m.path(on, m.GREY, line_style="dotted", stroke_width=1.5)
         parts = [self._band, self._values, self._clips, self._ends]
         self._figure = m.figure(parts, [self._x, self._y], height=230)
-        self._title, self._legend = w.HTML(), w.HTML()
-        self.widget = w.VBox([self._title, self._figure, self._legend])
-        self.widget.add_class("perchq-chart").add_class("perchq-histogram")
+        self._title, self._legend = kit.html(), kit.html()
+        self.widget = kit.column([self._title, self._figure, self._legend], "perchq-chart perchq-histogram")
 
     def apply(self, view: PanelView) -> None:
         """Draw the channel that ``view`` selects."""
@@ -88,7 +88,7 @@ def span(low: float, high: float) -> str:
 class OverviewChart:
     """SQNR of every channel as one path; clipped channels as a second one; a click selects the nearest bar."""
 
-    def __init__(self, on_select: Callable[[int], None]) -> None:
+    def __init__(self, kit: Kit, on_select: Callable[[int], None]) -> None:
         on = m.scales()
         self._x, self._y = m.axis(on["x"], "channel"), m.axis(on["y"], "SQNR (dB)", vertical=True)
         self._on_select = on_select
@@ -102,9 +102,8 @@ class OverviewChart:
         self._hit.on_element_click(self._clicked)
         parts = [self._good, self._clipped, self._chosen, self._worst, self._pick, self._hit]
         self._figure = m.figure(parts, [self._x, self._y], height=230)
-        self._title, self._legend = w.HTML(), w.HTML()
-        self.widget = w.VBox([self._title, self._figure, self._legend])
-        self.widget.add_class("perchq-chart").add_class("perchq-overview")
+        self._title, self._legend = kit.html(), kit.html()
+        self.widget = kit.column([self._title, self._figure, self._legend], "perchq-chart perchq-overview")
 
     def apply(self, view: PanelView, *, data: bool) -> None:
         """Draw all channels (``data``), or only move the marks of the selected one."""

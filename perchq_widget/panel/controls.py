@@ -13,6 +13,7 @@ from ..report.text import clean_name, escape
 from .menus import Menu
 
 if TYPE_CHECKING:
+    from .kit import Kit
     from .state import PanelState, PanelView
 
 _TITLES = {
@@ -38,26 +39,26 @@ _LISTED_NAMES = 500
 class Controls:
     """Widgets for the settings. They write the state when the user moves them and follow it when Python does."""
 
-    def __init__(self, state: PanelState, kind: str, tensors: tuple[str, ...], title: Callable[[str], str]) -> None:
-        self._state = state
+    def __init__(
+        self, kit: Kit, state: PanelState, kind: str, tensors: tuple[str, ...], title: Callable[[str], str]
+    ) -> None:
+        self._kit, self._state = kit, state
         self._quiet = False
         self.fields: dict[str, Any] = {}
         self.notes: dict[str, Any] = {}
-        self._picker = LayerPicker(tensors, title, self._write) if len(tensors) > 1 else None
+        self._picker = LayerPicker(kit, tensors, title, self._write) if len(tensors) > 1 else None
         rows = []
         if self._picker is not None:
-            rows.append(_field_box(self._picker.widget, self._note("tensor")))
-            rows[0].add_class("perchq-wide")
+            rows.append(kit.column([self._picker.widget, self._note("tensor")], "perchq-field perchq-wide"))
         names = ["tensor_name", "ch_axis", "dtype", "scheme", "granularity", "reduce_range", "narrow_range",
                  "convention", "clip_ratio"]
         if kind != "tensor":
             names = [name for name in names if name not in ("granularity", "narrow_range", "clip_ratio")]
-        rows += [_field_box(self._field(name), self._note(name)) for name in names]
-        self.reset = w.Button(
+        rows += [kit.column([self._field(name), self._note(name)], "perchq-field") for name in names]
+        self.reset = kit.button(
             description="Reset settings", icon="undo", tooltip="Back to the settings the panel opened with; text stays"
         )
-        self.widget = w.VBox([*rows, self.reset])
-        self.widget.add_class("perchq-controls")
+        self.widget = kit.column([*rows, self.reset], "perchq-controls")
 
     def _field(self, name: str) -> Any:
         common = {"description": _TITLES[name], "tooltip": _HELP[name], "style": {"description_width": "104px"}}
@@ -75,8 +76,7 @@ class Controls:
         return field
 
     def _note(self, name: str) -> Any:
-        self.notes[name] = w.HTML()
-        self.notes[name].add_class("perchq-note")
+        self.notes[name] = self._kit.html("perchq-note")
         return self.notes[name]
 
     def _write(self, name: str, value: object) -> None:
@@ -107,13 +107,7 @@ class Controls:
         if view.report is not None:
             set_if_new(self.fields["tensor_name"], "placeholder", clean_name(view.report.name))
         for name, note in self.notes.items():
-            set_html(note, _note_text(name, view))
-
-
-def _field_box(control: Any, note: Any) -> Any:
-    box = w.VBox([control, note])
-    box.add_class("perchq-field")
-    return box
+            set_if_new(note, "value", _note_text(name, view))
 
 
 def _offer(field: Any, menu: Menu, value: object) -> None:
@@ -146,12 +140,6 @@ def error_html(message: str) -> str:
     return f'<span class="perchq-error" role="alert">⚠ {escape(message)}</span>'
 
 
-def set_html(widget: Any, value: str) -> None:
-    """Set an HTML widget's value; an empty one takes no room."""
-    set_if_new(widget, "value", value)
-    set_if_new(widget.layout, "display", None if value else "none")
-
-
 def set_if_new(widget: Any, trait: str, value: object) -> None:
     """Set a trait only if that says something new to the browser."""
     if getattr(widget, trait) != value:
@@ -162,7 +150,7 @@ class LayerPicker:
     """A filter and the layers that match it."""
 
     def __init__(
-        self, tensors: tuple[str, ...], title: Callable[[str], str], write: Callable[[str, object], None]
+        self, kit: Kit, tensors: tuple[str, ...], title: Callable[[str], str], write: Callable[[str, object], None]
     ) -> None:
         self._titles = {name: clean_name(title(name)) for name in tensors}
         self._tensor: str | None = tensors[0]
@@ -175,7 +163,7 @@ class LayerPicker:
         self.filter.observe(lambda _change: self._offer(), "value")
         self._quiet = False
         self.list.observe(lambda change: None if self._quiet else write("tensor", change["new"]), "value")
-        self.widget = w.VBox([self.filter, self.list])
+        self.widget = kit.column([self.filter, self.list])
         self._offer()
 
     def apply(self, tensor: str | None) -> None:
@@ -198,31 +186,32 @@ class LayerPicker:
 class ChannelSelector:
     """The selected channel by name or position, its neighbours in table order, and the worst one."""
 
-    def __init__(self, state: PanelState) -> None:
+    def __init__(self, kit: Kit, state: PanelState) -> None:
         self._state = state
         self._view: PanelView | None = None
         self.box = w.Combobox(
             description="Channel", tooltip=_HELP["channel"], continuous_update=False, ensure_option=False,
             placeholder="name or position", style={"description_width": "64px"},
         )
-        self.note = w.HTML()
-        self.note.add_class("perchq-note")
+        self.note = kit.html("perchq-note")
         self.box.observe(self._typed, "value")
-        self.previous = _button("chevron-left", "Previous channel in the table's order", lambda: self._step(-1))
-        self.next = _button("chevron-right", "Next channel in the table's order", lambda: self._step(1))
-        self.worst = w.Button(description="Worst", tooltip="Select the channel with the lowest SQNR")
-        self.worst.on_click(lambda _button: self._choose(None))
-        self.worst.add_class("perchq-small")
-        self.row = w.HBox([self.box, self.previous, self.next, self.worst])
-        self.row.add_class("perchq-row-of-controls")
-        self.widget = w.VBox([self.row, self.note])
+        self.previous = kit.button(
+            lambda: self._step(-1), "perchq-small", icon="chevron-left", tooltip="Previous channel in the table's order"
+        )
+        self.next = kit.button(
+            lambda: self._step(1), "perchq-small", icon="chevron-right", tooltip="Next channel in the table's order"
+        )
+        self.worst = kit.button(
+            lambda: self._choose(None), description="Worst", tooltip="Select the channel with the lowest SQNR"
+        )
+        self.widget = kit.column([kit.row([self.box, self.previous, self.next, self.worst]), self.note])
 
     def apply(self, view: PanelView) -> None:
         """Show the selected channel, and say so where the one asked for does not exist."""
         self._view = None
         set_if_new(self.box, "options", view.names[:_LISTED_NAMES])
         set_if_new(self.box, "value", view.channel)
-        set_html(self.note, error_html(view.channel_note) if view.channel_note else "")
+        set_if_new(self.note, "value", error_html(view.channel_note) if view.channel_note else "")
         self._view = view
 
     def _typed(self, change: Any) -> None:
@@ -239,9 +228,3 @@ class ChannelSelector:
         at = (view.order.index(view.row) + by) % len(view.order)
         self._choose(view.names[view.order[at]])
 
-
-def _button(icon: str, tooltip: str, act: Callable[[], None]) -> Any:
-    made = w.Button(icon=icon, tooltip=tooltip)
-    made.add_class("perchq-small")
-    made.on_click(lambda _button: act())
-    return made

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import ipywidgets as w
-
 from ..report.summary import decibels
 from ..report.text import escape, short_number
-from .controls import error_html, set_html, set_if_new
+from .controls import error_html, set_if_new
 
 if TYPE_CHECKING:
     from ..core.findings import Finding
     from ..report.documents import ChannelReport
     from ..study.explain import Explanation, Step
+    from .kit import Kit
     from .state import PanelView
 
 _MAX_FINDINGS = 30
@@ -23,8 +22,8 @@ _MARKS = {"error": "⛔", "warning": "⚠", "info": "ⓘ"}
 class Tiles:
     """The summary, one figure a tile."""
 
-    def __init__(self) -> None:
-        self.widget = w.HTML()
+    def __init__(self, kit: Kit) -> None:
+        self.widget = kit.html()
 
     def apply(self, view: PanelView) -> None:
         """Show the figures of the report in view."""
@@ -59,8 +58,8 @@ def _number(value: object, digits: int) -> str:
 class Banner:
     """Says when what is shown is not what the controls ask for."""
 
-    def __init__(self) -> None:
-        self.widget = w.HTML()
+    def __init__(self, kit: Kit) -> None:
+        self.widget = kit.html()
 
     def apply(self, view: PanelView) -> None:
         """Explain a refusal that has no control of its own, and name the settings that are shown instead."""
@@ -69,15 +68,14 @@ class Banner:
             text = error_html(problem.message)
             if view.stale and view.report is not None:
                 text += f" <span>Shown below is the last result: {escape(view.report.caption)}</span>"
-        set_html(self.widget, f'<div class="perchq-banner">{text}</div>' if text else "")
+        set_if_new(self.widget, "value", f'<div class="perchq-banner">{text}</div>' if text else "")
 
 
 class Explain:
     """The selected channel's arithmetic: formula, the numbers put in, the result."""
 
-    def __init__(self) -> None:
-        self.widget = w.HTML()
-        self.widget.add_class("perchq-explain")
+    def __init__(self, kit: Kit) -> None:
+        self.widget = kit.html("perchq-explain")
 
     def apply(self, view: PanelView) -> None:
         """Show the steps of the selected channel."""
@@ -106,9 +104,8 @@ def _equation(step: Step) -> str:
 class Findings:
     """What the rules found, most severe first."""
 
-    def __init__(self) -> None:
-        self.widget = w.HTML()
-        self.widget.add_class("perchq-findings")
+    def __init__(self, kit: Kit) -> None:
+        self.widget = kit.html("perchq-findings")
 
     def apply(self, view: PanelView) -> None:
         """List the findings of the report in view."""

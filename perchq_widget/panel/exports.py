@@ -14,6 +14,7 @@ from .controls import error_html, set_if_new
 
 if TYPE_CHECKING:
     from ..report.documents import ChannelReport
+    from .kit import Kit
     from .state import PanelView
 
 FORMATS = {
@@ -35,7 +36,7 @@ def safe_stem(name: str) -> str:
 class ExportRow:
     """The file name follows the tensor's name until the user types another one."""
 
-    def __init__(self, current: Callable[[], ChannelReport | None], snapshot: Callable[[], None]) -> None:
+    def __init__(self, kit: Kit, current: Callable[[], ChannelReport | None], snapshot: Callable[[], None]) -> None:
         self._current = current
         self._default = ""
         self.name = w.Text(
@@ -45,24 +46,18 @@ class ExportRow:
         self.overwrite = w.Checkbox(
             description="Overwrite", indent=False, tooltip="Replace a file of that name if there is one"
         )
-        self.buttons = {kind: self._button(kind) for kind in FORMATS}
-        self.snapshot = w.Button(
-            description="Snapshot", icon="camera",
+        self.buttons = {kind: self._button(kit, kind) for kind in FORMATS}
+        self.snapshot = kit.button(
+            lambda: self._snap(snapshot), description="Snapshot", icon="camera",
             tooltip="Refresh the static copy that HTML, Markdown and PDF conversions of this notebook show",
         )
-        self.snapshot.on_click(lambda _button: self._snap(snapshot))
-        self.message = w.HTML()
-        self.message.add_class("perchq-export-message")
-        row = w.HBox([self.name, self.overwrite, *self.buttons.values(), self.snapshot])
-        row.add_class("perchq-row-of-controls")
-        self.widget = w.VBox([row, self.message])
-        self.widget.add_class("perchq-export")
+        self.message = kit.html("perchq-export-message")
+        row = kit.row([self.name, self.overwrite, *self.buttons.values(), self.snapshot])
+        self.widget = kit.column([row, self.message], "perchq-export")
 
-    def _button(self, kind: str) -> Any:
+    def _button(self, kit: Kit, kind: str) -> Any:
         label, _, tooltip = FORMATS[kind]
-        button = w.Button(description=label, icon="download", tooltip=tooltip)
-        button.on_click(lambda _button: self.export(kind))
-        return button
+        return kit.button(lambda: self.export(kind), description=label, icon="download", tooltip=tooltip)
 
     def apply(self, view: PanelView) -> None:
         """Suggest a file name."""

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 import ipywidgets as w
 
 from ..report.text import escape
-from .controls import error_html, set_html, set_if_new
+from .controls import error_html, set_if_new
 
 if TYPE_CHECKING:
+    from .kit import Kit
     from .state import PanelState, PanelView
 
 _MAX_UPLOAD = 1_000_000
@@ -23,7 +24,7 @@ _HINTS = {
 class LinesInput:
     """Text area and upload. The text is the user's: nothing but the user, an upload or the mode changes it."""
 
-    def __init__(self, state: PanelState) -> None:
+    def __init__(self, kit: Kit, state: PanelState) -> None:
         self._state = state
         self.mode = w.ToggleButtons(
             options=[("calibration ranges", "ranges"), ("manual parameters", "params")],
@@ -37,15 +38,13 @@ class LinesInput:
             accept=".csv,.tsv,.txt", multiple=False, description="Load CSV",
             tooltip="Replace the text by the contents of a file",
         )
-        self.hint, self.upload_note, self.errors = w.HTML(), w.HTML(), w.HTML()
-        for note in (self.hint, self.upload_note):
-            note.add_class("perchq-note")
-        self.errors.add_class("perchq-line-errors")
+        self.hint, self.upload_note = kit.html("perchq-note"), kit.html("perchq-note")
+        self.errors = kit.html("perchq-line-errors")
         self.mode.observe(lambda change: setattr(state, "mode", change["new"]), "value")
         self.text.observe(lambda change: setattr(state, "lines", change["new"]), "value")
         self.upload.observe(self._uploaded, "value")
-        self.widget = w.VBox([self.mode, self.hint, self.text, self.errors, self.upload, self.upload_note])
-        self.widget.add_class("perchq-input")
+        parts = [self.mode, self.hint, self.text, self.errors, self.upload, self.upload_note]
+        self.widget = kit.column(parts, "perchq-input")
 
     def apply(self, view: PanelView) -> None:
         """Show mode and text, and beneath them every line that was left out, with its reason."""
@@ -54,9 +53,9 @@ class LinesInput:
         set_if_new(self.text, "value", intent.lines)
         names, example = _HINTS[intent.mode]
         set_if_new(self.text, "placeholder", example)
-        set_html(self.hint, f"One line per channel: <code>{names}</code>")
+        set_if_new(self.hint, "value", f"One line per channel: <code>{names}</code>")
         problem = view.problem if view.problem is not None and view.problem.about is None else None
-        set_html(self.errors, (error_html(problem.message) if problem else "") + _errors_html(view))
+        set_if_new(self.errors, "value", (error_html(problem.message) if problem else "") + _errors_html(view))
 
     def _uploaded(self, change: Any) -> None:
         if not change["new"]:
@@ -67,7 +66,7 @@ class LinesInput:
             note = f"Loaded {escape(file['name'])}."
         except ValueError as error:
             note = error_html(str(error))
-        set_html(self.upload_note, note)
+        set_if_new(self.upload_note, "value", note)
         self.upload.value = ()  # so that the same file can be loaded again
 
 

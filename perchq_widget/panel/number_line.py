@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import bqplot as bq
-import ipywidgets as w
 import numpy as np
 
 from ..report.text import escape, format_number
@@ -14,6 +13,7 @@ from .charts import span
 
 if TYPE_CHECKING:
     from ..study.histogram import ChannelHistogram
+    from .kit import Kit
     from .state import PanelView
 
 
@@ -26,7 +26,7 @@ class NumberLine:
     The lowest row has a scale of its own: it shows the sample between the neighbouring codes.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, kit: Kit) -> None:
         on = m.scales()
         near = {"x": bq.LinearScale(allow_padding=False), "y": on["y"]}
         self._x, self._near = m.axis(on["x"], "value"), near["x"]
@@ -48,9 +48,8 @@ class NumberLine:
         wide = [self._range, self._codes, self._clips, self._sample]
         parts = [*wide, self._levels, self._names, self._before, self._after]
         self._figure = m.figure(parts, [self._x, rows], height=230)
-        self._title, self._legend = w.HTML(), w.HTML()
-        self.widget = w.VBox([self._title, self._figure, self._legend])
-        self.widget.add_class("perchq-chart").add_class("perchq-number-line")
+        self._title, self._legend = kit.html(), kit.html()
+        self.widget = kit.column([self._title, self._figure, self._legend], "perchq-chart perchq-number-line")
 
     def apply(self, view: PanelView) -> None:
         """Draw the channel that ``view`` selects."""

@@ -13,6 +13,7 @@ _SHEET = """
 [data-jp-theme-light="false"] .perchq-panel { --pq-clip: #FF8A3D; --pq-weak: #F0B429; --pq-pick: #E39CC4;
   --pq-bad: #ff8a80; --pq-good: #81c784; }
 .perchq-panel .widget-html-content { line-height: 1.4; }
+.perchq-panel .widget-html:has(> .widget-html-content:empty) { display: none; }
 .perchq-panel h3, .perchq-panel h4 { margin: 0; font-weight: 600; overflow-wrap: anywhere; }
 .perchq-panel h3 { font-size: 16px; } .perchq-panel h4 { font-size: 13px; }
 .perchq-panel code { font-family: var(--jp-code-font-family, monospace); font-size: 12px; overflow-wrap: anywhere; }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import ipywidgets as w
@@ -13,6 +14,7 @@ from .controls import set_if_new
 from .state import GIVEN, PAGE_ROWS, WORST
 
 if TYPE_CHECKING:
+    from .kit import Kit
     from .state import PanelState, PanelView
 
 CLIPPED, LOW, SELECTED = "▲", "▼", "◆"
@@ -24,7 +26,7 @@ _FIRST = ("channel", "sqnr_db", "clipped", "clipped_pct", "scale", "zero_point",
 class TableView:
     """Sort, page and rows. Each row carries a transparent button, so that a click or the keyboard selects it."""
 
-    def __init__(self, state: PanelState) -> None:
+    def __init__(self, kit: Kit, state: PanelState) -> None:
         self._state = state
         self._view: PanelView | None = None
         self.sort = w.Dropdown(
@@ -32,30 +34,20 @@ class TableView:
             style={"description_width": "40px"},
         )
         self.descending = w.ToggleButton(icon="sort-amount-desc", tooltip="Reverse the order")
-        self.previous = w.Button(icon="chevron-left", tooltip="Previous page")
-        self.next = w.Button(icon="chevron-right", tooltip="Next page")
-        self.place = w.HTML()
-        for small in (self.descending, self.previous, self.next):
-            small.add_class("perchq-small")
+        self.descending.add_class("perchq-small")
+        self.previous = kit.button(
+            lambda: self._turn(-1), "perchq-small", icon="chevron-left", tooltip="Previous page"
+        )
+        self.next = kit.button(lambda: self._turn(1), "perchq-small", icon="chevron-right", tooltip="Next page")
+        self.place = kit.html()
         self.sort.observe(self._sorted, "value")
         self.descending.observe(lambda change: setattr(state, "descending", change["new"]), "value")
-        self.previous.on_click(lambda _button: self._turn(-1))
-        self.next.on_click(lambda _button: self._turn(1))
-        bar = w.HBox([self.sort, self.descending, self.previous, self.place, self.next])
-        bar.add_class("perchq-row-of-controls")
-        self.html = w.HTML()
-        self.rows = [self._row_button(i) for i in range(PAGE_ROWS)]
-        self._overlay = w.VBox(self.rows)
-        self._overlay.add_class("perchq-rows")
-        stack = w.Box([self.html, self._overlay])
-        stack.add_class("perchq-stack")
-        self.widget = w.VBox([bar, stack])
-        self.widget.add_class("perchq-table-box")
-
-    def _row_button(self, place: int) -> Any:
-        button = w.Button()
-        button.on_click(lambda _button: self._select(place))
-        return button
+        bar = kit.row([self.sort, self.descending, self.previous, self.place, self.next])
+        self.html = kit.html()
+        self.rows = [kit.button(partial(self._select, place)) for place in range(PAGE_ROWS)]
+        self._overlay = kit.column(self.rows, "perchq-rows")
+        stack = kit.column([self.html, self._overlay], "perchq-stack")
+        self.widget = kit.column([bar, stack], "perchq-table-box")
 
     def apply(self, view: PanelView) -> None:
         """Show the page."""

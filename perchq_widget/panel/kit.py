@@ -1,0 +1,42 @@
+"""The plain widgets of one panel. A widget costs a message and a model in the browser, so they share what they can."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import ipywidgets as w
+from ipywidgets.widgets.widget_string import HTMLStyle
+
+
+class Kit:
+    """Makes texts, buttons and boxes that share one layout and, by kind, one style. One kit per panel."""
+
+    def __init__(self) -> None:
+        self._layout = w.Layout()
+        self._html_style, self._button_style = HTMLStyle(), w.ButtonStyle()
+
+    def html(self, css_class: str = "", value: str = "") -> Any:
+        """A piece of HTML; an empty one takes no room (see the style sheet)."""
+        return _classed(w.HTML(value, layout=self._layout, style=self._html_style), css_class)
+
+    def button(self, act: Callable[[], None] | None = None, css_class: str = "", **options: Any) -> Any:
+        """A button that calls ``act`` when pressed."""
+        made = _classed(w.Button(layout=self._layout, style=self._button_style, **options), css_class)
+        if act is not None:
+            made.on_click(lambda _button: act())
+        return made
+
+    def column(self, children: Iterable[Any], css_class: str = "") -> Any:
+        """Widgets below one another."""
+        return _classed(w.VBox(list(children), layout=self._layout), css_class)
+
+    def row(self, children: Iterable[Any], css_class: str = "perchq-row-of-controls") -> Any:
+        """Widgets beside one another, in as many lines as it takes."""
+        return _classed(w.HBox(list(children), layout=self._layout), css_class)
+
+
+def _classed(widget: Any, names: str) -> Any:
+    for name in names.split():
+        widget.add_class(name)
+    return widget
