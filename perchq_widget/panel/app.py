@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import ipywidgets as w
 
+from ..core.errors import LinesError
 from ..report.text import clean_name, escape
 from .charts import HistogramChart, OverviewChart
 from .controls import ChannelSelector, Controls
@@ -32,11 +34,16 @@ def show(obj: object = None, **options: Any) -> QuantPanel:
 
     ``obj`` is None for the calculator with its example, lines as :func:`perchq_widget.calculate` takes them, an array
     or tensor, or a mapping, module or model file for a layer picker. ``options`` are the traits of
-    :class:`~perchq_widget.panel.state.PanelState`; an unknown one raises QuantTypeError and names the nearest.
+    :class:`~perchq_widget.panel.state.PanelState`, and for tensors ``channel_names``.
+
+    Raises QuantTypeError for an unknown option, naming the nearest, and QuantError for settings that are not allowed
+    together or a tensor that cannot be analysed; once the panel is open it shows such reasons beside their control.
     Nothing is displayed before the panel is the last expression of a cell or goes through ``display``.
     """
     state, subject = opened(obj, options)
     apply_options(state, options)
+    with suppress(LinesError):  # bad lines are the panel's to show; a refused setting or tensor is the caller's error
+        subject.report(state.intent())
     return QuantPanel(state, subject)
 
 
@@ -127,7 +134,7 @@ class QuantPanel(w.VBox):
                 setattr(self.state, name, self._opened_with[name])
 
     def _changed(self, change: Any) -> None:
-        if change["name"] == "tensor":
+        if change["name"] == "tensor" and change["new"] in self._subject.tensors:
             self.state.ch_axis = self._subject.axis(change["new"])
         self._pace.request()
 
@@ -174,7 +181,8 @@ class QuantPanel(w.VBox):
         Two outputs, because nbconvert prefers a live view over all else in an output once the notebook stores widget
         state, and a copy that can be refreshed without drawing the view anew needs its own place.
         """
-        self._static.publish(self._live(), self.view)
+        # What cannot draw the view shows the copy alone, so the first output says nothing in words.
+        self._static.publish({**self._live(), "text/plain": ""}, self.view)
 
     def _live(self) -> dict[str, Any]:
         view = super()._repr_mimebundle_()

@@ -89,8 +89,11 @@ class TensorsSubject:
         self._last = _Remembered()
 
     def record(self, name: str | None) -> TensorRecord:
-        """The record of that name, the first for None."""
-        return self._records[self.tensors[0] if name is None else choose_from("tensor", name, self.tensors)]
+        """The record of that name; for None the first that can be analysed."""
+        if name is not None:
+            return self._records[choose_from("tensor", name, self.tensors)]
+        usable = (record for record in self._records.values() if record.not_applicable is None)
+        return next(usable, self._records[self.tensors[0]])
 
     def report(self, intent: Intent) -> ChannelReport:
         """Analyze the tensor in view."""
@@ -111,7 +114,8 @@ class TensorsSubject:
     def title(self, name: str) -> str:
         """Name, shape and dtype."""
         record = self._records[name]
-        return f"{name} · {tuple(record.shape)} {record.dtype}"
+        unusable = "" if record.not_applicable is None else " ✕"
+        return f"{name} · {tuple(record.shape)} {record.dtype}{unusable}"
 
     def axis(self, name: str | None) -> int:
         """What the source suggests for that tensor."""

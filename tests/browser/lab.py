@@ -30,6 +30,7 @@ class Lab:
         self.folder = folder / "work"
         self.folder.mkdir()
         self._settings = folder / "settings"
+        self._set("@jupyter-widgets/jupyterlab-manager", "plugin", {"saveState": True})
         config = folder / "config"
         (config / "labconfig").mkdir(parents=True)
         (config / "labconfig" / "page_config.json").write_text(json.dumps({"disabledExtensions": _QUIET}))
@@ -60,9 +61,12 @@ class Lab:
 
     def theme(self, name: str) -> None:
         """Choose "JupyterLab Light" or "JupyterLab Dark" for pages opened from now on."""
-        file = self._settings / "@jupyterlab" / "apputils-extension" / "themes.jupyterlab-settings"
+        self._set("@jupyterlab/apputils-extension", "themes", {"theme": name})
+
+    def _set(self, extension: str, plugin: str, values: dict[str, object]) -> None:
+        file = self._settings / extension / f"{plugin}.jupyterlab-settings"
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(json.dumps({"theme": name}))
+        file.write_text(json.dumps(values))
 
     def notebook(self, name: str, cells: Sequence[str]) -> Path:
         """Write a notebook whose cells are still to be run."""
@@ -82,7 +86,7 @@ class Page:
     """One notebook in the browser; collects what the console complains about."""
 
     def __init__(self, browser: Any, lab: Lab, notebook: Path, *, width: int = 1400, height: int = 1000) -> None:
-        self.lab = lab
+        self.notebook = notebook
         self.errors: list[str] = []
         self.page = browser.new_page(viewport={"width": width, "height": height})
         self.page.set_default_timeout(WAIT_MS)

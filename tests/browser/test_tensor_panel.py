@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable
 
 import pytest
-from browser.lab import Page
+from browser.lab import Lab, Page
 
 pytestmark = pytest.mark.browser
 
@@ -61,6 +62,22 @@ def test_layers_rows_and_pages(layers: Page) -> None:
     assert page.errors == []
 
 
+def test_the_dark_theme_reaches_charts_and_table(opened: Callable[..., Page], lab: Lab) -> None:
+    lab.theme("JupyterLab Dark")
+    try:
+        page = opened([MAKE + LAYERS])
+        page.run_cell(0)
+        page.panel_drawn()
+        for part in (".perchq-overview text.axislabel", ".perchq-histogram .tick text", ".perchq-table td"):
+            place = page.page.locator(part).first
+            ink = place.evaluate("each => getComputedStyle(each)[each.ownerSVGElement ? 'fill' : 'color']")
+            red, green, blue = (int(number) for number in re.findall(r"\d+", ink)[:3])
+            assert min(red, green, blue) > 120, (part, ink)  # light, and no colour of its own
+        assert page.errors == []
+    finally:
+        lab.theme("JupyterLab Light")
+
+
 def test_a_dragged_slider_is_answered_and_its_last_place_wins(layers: Page) -> None:
     page = layers
     page.add_cell(COUNT)
@@ -71,6 +88,7 @@ def test_a_dragged_slider_is_answered_and_its_last_place_wins(layers: Page) -> N
     page.page.locator(".perchq-explain small", has_text="clip_ratio 0.8").first.wait_for()
     page.add_cell("print('views', len(seen), 'last', round(seen[-1], 6))")
     page.page.get_by_text("last 0.8").wait_for()
+    print(page.page.get_by_text("last 0.8").inner_text())
     assert page.errors == []
 
 

@@ -325,3 +325,31 @@ def test_report_is_current_inside_a_running_loop(alive: set[str]) -> None:
 def test_repr_is_cheap_and_names_the_result(panel: QuantPanel) -> None:
     assert repr(panel).startswith("<QuantPanel tensor")
     assert len(repr(panel)) < 200
+
+
+def test_what_cannot_be_opened_raises_before_a_panel_is_made() -> None:
+    before = set(_instances)
+    with pytest.raises(pq.QuantError, match="narrow_range"):
+        pq.show(weight(4, 4), dtype="quint8", narrow_range=True)
+    with pytest.raises(pq.QuantError):
+        pq.show(np.empty((0, 3), np.float32))
+    with pytest.raises(pq.QuantError, match="no such file"):
+        pq.show("nowhere.safetensors")
+    with pytest.raises(pq.QuantTypeError, match="reduce_range"):
+        pq.show(weight(4, 4), reduce_rnage=True)
+    assert set(_instances) == before
+
+
+def test_a_layer_that_cannot_be_analysed_is_marked_and_says_why(alive: set[str]) -> None:
+    del alive
+    panel = pq.show({"empty": np.empty((0, 3), np.float32), "good": weight(4, 4)})
+    assert panel.report.name == "good"
+    picker = panel.controls._picker
+    assert picker is not None
+    assert picker.list.options[0][0].endswith("✕")
+    picker.list.value = "empty"
+    assert "perchq-error" in panel.controls.notes["tensor"].value
+    assert panel.report.name == "good"  # the last result, said so by the banner
+    assert "last result" in panel.banner.widget.value
+    panel.state.tensor = "nowhere"
+    assert "nowhere" in panel.controls.notes["tensor"].value

@@ -71,6 +71,7 @@ def test_two_outputs_per_panel_and_both_valid(executed: Any) -> None:
     nbformat.validate(executed)
     live, static = executed.cells[1].outputs
     assert set(live.data) == {VIEW, "text/plain"}
+    assert live.data["text/plain"] == ""
     assert set(static.data) == {"text/html", "text/plain", MIMETYPE}
     assert executed.metadata["widgets"]
 
