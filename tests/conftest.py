@@ -29,6 +29,11 @@ def pytest_sessionstart(session: pytest.Session) -> None:
         raise pytest.UsageError("PERCHQ_REQUIRE_BROWSER=1, but no Chromium was found; PERCHQ_CHROMIUM can name one")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The browser tests last: playwright keeps an event loop running in this thread until the session ends."""
+    items.sort(key=lambda item: item.get_closest_marker("browser") is not None)
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: Any) -> Generator[None, Any, Any]:
     """A test of a required ring that skips, for whatever reason, has failed."""
