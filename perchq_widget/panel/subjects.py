@@ -89,11 +89,12 @@ class TensorsSubject:
         self._last = _Remembered()
 
     def record(self, name: str | None) -> TensorRecord:
-        """The record of that name; for None the first that can be analysed."""
+        """The record of that name; for None the first that can be analysed, a weight before a bias."""
         if name is not None:
             return self._records[choose_from("tensor", name, self.tensors)]
-        usable = (record for record in self._records.values() if record.not_applicable is None)
-        return next(usable, self._records[self.tensors[0]])
+        usable = [record for record in self._records.values() if record.not_applicable is None]
+        weights = (record for record in usable if len(record.shape) > 1)
+        return next(weights, usable[0] if usable else self._records[self.tensors[0]])
 
     def report(self, intent: Intent) -> ChannelReport:
         """Analyze the tensor in view."""

@@ -212,6 +212,12 @@ def test_a_mapping_opens_its_first_tensor_and_another_by_name() -> None:
         opened(two, {"tensor": "fcc"})
 
 
+def test_a_model_opens_at_its_first_weight() -> None:
+    model = {"conv.bias": tensor(8)[:, 0], "conv.weight": tensor(8), "fc.weight": tensor(4)}
+    assert view_of(model).report.name == "conv.weight"  # type: ignore[union-attr]
+    assert view_of({"a": tensor(8)[:, 0]}).report.name == "a"  # type: ignore[union-attr]
+
+
 def test_a_data_frame_and_rows_become_text() -> None:
     pd = pytest.importorskip("pandas")
     frame = pd.DataFrame({"channel": ["a,b", "c"], "min": [-1.0, 2.0], "max": [1.0, 1.0], "sample": [0.5, 0.5]})
