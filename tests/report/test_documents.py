@@ -126,7 +126,7 @@ def test_answers_of_the_study_are_passed_on() -> None:
     assert report.histogram("2").counts.sum() == 36
     assert report.explain(2).channel == "2"
     assert report.lines is None
-    assert calculator().lines == EXAMPLE
+    assert calculator().lines == EXAMPLE + "bad,1\n"  # as typed, the bad line too
     assert report.qparams.scale.shape == (16,)
 
 
