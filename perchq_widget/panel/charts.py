@@ -128,7 +128,7 @@ class OverviewChart:
         worst = int(np.argmin(sqnr))
         m.set_xy(self._worst, [worst], [self._tops[worst]])
         self._name_ticks(view)
-        self._title.value = f"<h4>SQNR of {_count(sqnr.size, 'channel')} · click one to select it</h4>"
+        self._title.value = f"<h4>SQNR of {count(sqnr.size, 'channel')} · click one to select it</h4>"
         self._legend.value = _overview_legend(sqnr, clipped, view.names[worst])
 
     def _name_ticks(self, view: PanelView) -> None:
@@ -169,17 +169,18 @@ def _y_bounds(sqnr: m.Floats) -> tuple[float, float]:
 def _overview_legend(sqnr: m.Floats, clipped: Any, worst: str) -> str:
     keys = [
         m.swatch(m.BLUE, "not clipped"),
-        m.swatch(m.VERMILLION, f"clipped: {_count(int(clipped.sum()), 'channel')}", "▲"),
+        m.swatch(m.VERMILLION, f"clipped: {count(int(clipped.sum()), 'channel')}", "▲"),
         m.swatch(m.ORANGE, f"worst: {shorten(clean_name(worst), 40)}", "▼"),
         m.swatch(m.PINK, "selected", "◆"),
     ]
     exact, none = int(np.isposinf(sqnr).sum()), int(np.isneginf(sqnr).sum())
     if exact:
-        keys.append(m.swatch(m.GREY, f"∞: {_count(exact, 'channel')} without error, drawn at the top", "∞"))
+        keys.append(m.swatch(m.GREY, f"{count(exact, 'channel')} without error, drawn at the top", "∞"))
     if none:
-        keys.append(m.swatch(m.ORANGE, f"-∞: {_count(none, 'channel')} whose signal is zero, drawn at the bottom", "∞"))
+        keys.append(m.swatch(m.ORANGE, f"{count(none, 'channel')} of zeros with errors, drawn at the foot", "▼"))
     return f'<div class="perchq-legend">{"".join(keys)}</div>'
 
 
-def _count(n: int, noun: str) -> str:
+def count(n: int, noun: str) -> str:
+    """A number of things, in the singular where it is one."""
     return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"

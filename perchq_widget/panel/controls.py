@@ -131,7 +131,8 @@ def _note_text(name: str, view: PanelView) -> str:
         chosen = CONVENTIONS[view.intent.convention]
         lines.append(f"{chosen.title}, {chosen.rounding}. Used by {chosen.used_by}.")
     if menu is not None:
-        lines += [f"✕ {choice.label}: {choice.reason}" for choice in menu.refused]
+        value = getattr(view.intent, name)  # its own reason, if there is one, stands beside what was changed last
+        lines += [f"✕ {choice.label}: {choice.reason}" for choice in menu.refused if choice.value != value]
     return "<br>".join(escape(line) for line in lines)
 
 

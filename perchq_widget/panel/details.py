@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from ..report.summary import decibels
 from ..report.text import escape, short_number
+from .charts import count
 from .controls import error_html, set_if_new
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ def tiles_html(report: ChannelReport) -> str:
         ("channels", f"{int(s['channels']):,}", ""),
         ("overall SQNR", decibels(s["sqnr_db"]), ""),
         ("worst", decibels(s["worst_sqnr_db"]), str(s["worst_channel"])),
-        ("clipped", f"{_number(s['clipped_pct'], 3)} %", f"{int(s['clipped_channels']):,} channels"),
+        ("clipped", f"{_number(s['clipped_pct'], 3)} %", count(int(s["clipped_channels"]), "channel")),
         ("mean |error|", _number(s["mean_abs_error"], 3), "" if pct is None else f"{_number(pct, 3)} %"),
         ("scales", _number(s["scale_min"], 3), f"to {_number(s['scale_max'], 3)}"),
     ]

@@ -80,13 +80,14 @@ class NumberLine:
         at = (codes - hist.zero_point) * hist.scale
         reach = max((_SIDE + 0.6) * hist.scale, 1.15 * abs(sample - after))
         m.set_bounds(self._near, after - reach, after + reach)
+        named = there if reach < 2 * _SIDE * hist.scale else codes == here  # a sample far off squeezes the steps
         # One path for all steps: a missing y is a gap in it, but not at its end, where bqplot puts a label.
         steps = np.tile([-0.3, 0.3, np.nan], int(there.sum()))
         m.set_xy(self._levels, np.repeat(at[there], 3)[:-1], steps[:-1])
         # bqplot draws labels of old and new data together while their number changes: it stays the same.
         with self._names.hold_sync(), self._names.hold_trait_notifications():
             self._names.x = at
-            self._names.text = np.array([str(code) if known else "" for code, known in zip(codes, there, strict=True)])
+            self._names.text = np.array([str(code) if known else "" for code, known in zip(codes, named, strict=True)])
         m.set_xy(self._before, [sample], [0.0])
         m.set_xy(self._after, [after], [0.0])
 

@@ -199,6 +199,8 @@ def resolve(intent: Intent, subject: Subject, last: PanelView | None) -> PanelVi
     stale = report is None and last is not None and last.report is not None and not errors
     if stale and last is not None:
         report = last.report
+        same_text = (last.intent.lines, last.intent.mode) == (intent.lines, intent.mode)
+        errors = last.errors if same_text else ()
     return _arranged(intent, report, stale, problem, errors, available, last)
 
 

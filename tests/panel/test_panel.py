@@ -167,7 +167,7 @@ def test_infinite_sqnr_is_drawn_inside_and_named(alive: set[str]) -> None:
     y = panel.overview._good.y
     assert np.isfinite(y).all()
     assert y.max() < panel.overview._y.scale.max
-    assert "∞" in panel.overview._legend.value
+    assert "without error" in panel.overview._legend.value
 
 
 def test_coordinates_are_float64_and_agree(sent: list[dict[str, Any]], alive: set[str]) -> None:
@@ -353,3 +353,21 @@ def test_a_layer_that_cannot_be_analysed_is_marked_and_says_why(alive: set[str])
     assert "last result" in panel.banner.widget.value
     panel.state.tensor = "nowhere"
     assert "nowhere" in panel.controls.notes["tensor"].value
+
+
+def test_while_settings_are_refused_the_bad_lines_stay_listed_and_the_reason_is_said_once(alive: set[str]) -> None:
+    del alive
+    panel = pq.show("ok,-1,1,0.3\nbad,3,1,0\n", dtype="quint8", scheme="symmetric", convention="pytorch")
+    panel.state.reduce_range = True
+    assert panel.input is not None
+    assert "line 2" in panel.input.errors.value
+    notes = [name for name, note in panel.controls.notes.items() if "NotImplementedError" in note.value]
+    assert notes == ["reduce_range"]
+
+
+def test_a_sample_far_outside_leaves_one_code_named(alive: set[str]) -> None:
+    del alive
+    panel = pq.show("cut,-1,1,300\n")
+    assert [text for text in panel.chart._names.text.tolist() if text] == ["127"]
+    panel.state.lines = "in,-1,1,0.3\n"
+    assert len([text for text in panel.chart._names.text.tolist() if text]) == 7
