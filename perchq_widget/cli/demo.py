@@ -48,9 +48,15 @@ def demo(options: argparse.Namespace) -> int:
     if options.no_lab:
         return OK
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
-        print(f"\nto open it: perchq lab --out {options.out}")
+        print(f"\nto open it: {invocation()} lab --out {options.out}")
         return OK
     return open_lab(notebook)
+
+
+def invocation() -> str:
+    """This command as it was typed; in a virtual environment its bare name may not be on the path."""
+    script = Path(sys.argv[0])
+    return str(script) if script.stem == "perchq" else f"{sys.executable} -m perchq_widget"
 
 
 def lab(options: argparse.Namespace) -> int:
