@@ -48,7 +48,7 @@ def test_demo_leaves_csv_pdf_and_the_executed_notebook(tmp_path: Path) -> None:
     assert len(panels) == 2
     assert not [output for cell in cells for output in cell.get("outputs", []) if demo.shows(output, demo.LIVE_VIEW)]
     assert all(cell.execution_count for cell in cells if cell.cell_type == "code")
-    for name in ("conv1.weight", "conv2.weight.csv", "conv2.weight.pdf", "quickstart.ipynb", "-m perchq_widget lab --out"):
+    for name in ("conv1.weight", "conv2.weight.csv", "conv2.weight.pdf", "quickstart.ipynb", "-m perchq_widget lab"):
         assert name in done.stdout
 
 
