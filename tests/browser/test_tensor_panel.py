@@ -1,9 +1,8 @@
-"""The panel on tensors: layers, rows, pages, the slider, and a large weight in time."""
+"""The panel on tensors: layers, rows, pages and the slider."""
 
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Callable
 
 import pytest
@@ -28,8 +27,6 @@ def counted():
     seen.append(panel.state.clip_ratio)
 panel._pace._work = counted
 """
-
-LIMIT_S = 1.5
 
 
 @pytest.fixture
@@ -90,37 +87,4 @@ def test_a_dragged_slider_is_answered_and_its_last_place_wins(layers: Page) -> N
     page.page.locator(".perchq-explain small", has_text="clip_ratio 0.8").first.wait_for()
     page.add_cell("print('views', len(seen), 'last', round(seen[-1], 6))")
     page.page.get_by_text("last 0.8").wait_for()
-    print(page.page.get_by_text("last 0.8").inner_text())
-    assert page.errors == []
-
-
-def crowding() -> float:
-    """How much longer work takes on this machine just now than it would alone: wall time over processor time."""
-    wall, own = time.perf_counter(), time.process_time()
-    while time.process_time() - own < 0.3:
-        pass
-    return max(1.0, (time.perf_counter() - wall) / 0.3)
-
-
-def test_a_large_weight_is_on_screen_in_time(opened: Callable[..., Page]) -> None:
-    first = MAKE + "w = weight(4096, 4096)\nfirst = pq.show(weight(8, 8))\nfirst"
-    page = opened([first, "big = pq.show(w)\nbig", "big.close()"])
-    page.run_cell(0)
-    page.panel_drawn()
-    took: list[float] = []
-    while len(took) < 6 and min(took, default=9.0) >= LIMIT_S:  # other work on the machine must not decide
-        page.page.locator(".jp-CodeCell .cm-content").nth(1).click()
-        others = crowding()
-        start = time.perf_counter()
-        page.page.keyboard.press("Shift+Enter")
-        page.page.locator(".perchq-caption", has_text="(4096, 4096)").first.wait_for()
-        page.page.locator(".jp-CodeCell").nth(1).locator(".perchq-table tbody tr").nth(15).wait_for()
-        page.page.wait_for_function(
-            "() => document.querySelectorAll('.jp-CodeCell')[1].querySelectorAll('.perchq-overview path.line')[0]"
-            "?.getAttribute('d')?.length > 10000"
-        )
-        took.append((time.perf_counter() - start) / min(others, crowding()))
-        page.run_cell(2)  # closes the panel, so that its output goes
-    print("on screen after", took)
-    assert min(took) < LIMIT_S, took
     assert page.errors == []

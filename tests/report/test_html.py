@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 
 import pytest
 from bs4 import BeautifulSoup
@@ -124,15 +123,3 @@ def test_style_is_scoped() -> None:
     selectors = re.findall(r"(?:^|[{}])([^{}@]+)\{", css.replace("@media print{", "").replace("@page pq-wide{", "pq{"))
     for selector in selectors:
         assert all(part.strip().startswith((".pq-", "pq")) for part in selector.split(",")), selector
-
-
-def test_the_fragment_is_cheap() -> None:
-    report = tensor(4096)
-    document = report.document()
-    assert min(timed(lambda: html_fragment(document)) for _ in range(5)) < 0.03
-
-
-def timed(work: object) -> float:
-    start = time.perf_counter()
-    work()  # type: ignore[operator]
-    return time.perf_counter() - start
