@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
+from contextlib import closing
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -177,7 +178,9 @@ def trust(content: NotebookNode) -> None:
     from nbformat.sign import NotebookNotary
 
     try:
-        NotebookNotary().sign(content)
+        notary = NotebookNotary()
+        with closing(notary.store):
+            notary.sign(content)
     except OSError as error:
         print(f"not signed ({error}); in JupyterLab, run the cells to see their figures")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,9 @@ def test_demo_leaves_csv_pdf_and_the_executed_notebook(tmp_path: Path) -> None:
     exports = {path.suffix for path in (out / "exports").glob("conv2.*")}
     assert exports == {".csv", ".json", ".html", ".ipynb", ".pdf"}
     notebook = nbformat.read(out / "quickstart.ipynb", as_version=4)
-    assert NotebookNotary().check_signature(notebook)
+    notary = NotebookNotary()
+    with closing(notary.store):
+        assert notary.check_signature(notebook)
     cells = notebook.cells
     panels = [output for cell in cells for output in cell.get("outputs", []) if demo.shows(output, MIMETYPE)]
     assert len(panels) == 2
