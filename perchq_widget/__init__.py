@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .api import analyze, calculate
+    from .core.elements import dequantize, fake_quantize, quantize
     from .core.errors import LineError, LinesError, MissingExtra, QuantError, QuantTypeError, QuantValueError
     from .core.findings import Finding
-    from .core.qparams import QParams, choose_qparams, dequantize, fake_quantize, quantize
+    from .core.qparams import QParams, choose_qparams
     from .core.schemes import QuantScheme
     from .panel.app import QuantPanel, show
     from .report.documents import ChannelReport
@@ -29,7 +30,8 @@ _HOMES = {
     "api": ("analyze", "calculate"),
     "core.errors": ("LineError", "LinesError", "MissingExtra", "QuantError", "QuantTypeError", "QuantValueError"),
     "core.findings": ("Finding",),
-    "core.qparams": ("QParams", "choose_qparams", "dequantize", "fake_quantize", "quantize"),
+    "core.elements": ("dequantize", "fake_quantize", "quantize"),
+    "core.qparams": ("QParams", "choose_qparams"),
     "core.schemes": ("QuantScheme",),
     "panel.app": ("QuantPanel", "show"),
     "report.documents": ("ChannelReport",),

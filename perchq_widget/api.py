@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from difflib import get_close_matches
-from functools import wraps
-from inspect import signature
-from typing import TYPE_CHECKING, Any, TypeVar
+import operator
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from .core.errors import QuantTypeError, QuantValueError
+from .core.grids import canonical_dtype
+from .core.keywords import DefaultNumber, DefaultText, given, known_keywords
 from .core.schemes import QuantScheme
 
 if TYPE_CHECKING:
@@ -16,24 +16,6 @@ if TYPE_CHECKING:
 
     from .core.qparams import QParams
     from .report.documents import ChannelReport
-
-F = TypeVar("F", bound=Callable[..., Any])
-
-
-def known_keywords(function: F) -> F:
-    """Make an unknown keyword a TypeError that names the nearest known one."""
-    known = [name for name, each in signature(function).parameters.items() if each.kind is each.KEYWORD_ONLY]
-
-    @wraps(function)
-    def checked(*args: Any, **kwargs: Any) -> Any:
-        for name in kwargs:
-            if name not in signature(function).parameters:
-                near = get_close_matches(name, known, n=1)
-                hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}"
-                raise QuantTypeError(f"{function.__name__}() has no argument {name!r}; {hint}")
-        return function(*args, **kwargs)
-
-    return checked  # type: ignore[return-value]
 
 
 @known_keywords
@@ -64,27 +46,30 @@ def calculate(
     from .study.calculator import calculate_table
 
     settings = QuantScheme(dtype, scheme, "channel", reduce_range, convention=convention)
-    _check_label(tensor_name, ch_axis)
+    ch_axis = _check_label("tensor_name", tensor_name, ch_axis)
     table = calculate_table(parse_lines(lines, mode), settings, name=tensor_name, ch_axis=ch_axis)
     pasted = isinstance(lines, str) and not names_a_file(lines, TEXT_SUFFIXES)
     return ChannelReport(table, typed=str(lines) if pasted else None)
 
 
-def _check_label(tensor_name: str, ch_axis: int) -> None:
-    if not isinstance(tensor_name, str):
-        raise QuantTypeError(f"tensor_name must be a text, got {tensor_name!r}")
-    if isinstance(ch_axis, bool) or not isinstance(ch_axis, int):
-        raise QuantTypeError(f"ch_axis must be an integer, got {ch_axis!r}")
+def _check_label(argument: str, name: object, ch_axis: object) -> int:
+    """The axis as a plain integer; raises unless it is one and the name is a text."""
+    if not isinstance(name, str):
+        raise QuantTypeError(f"{argument} must be a text, got {name!r:.80}")
+    try:
+        return int(operator.index(ch_axis)) if not isinstance(ch_axis, bool) else int("not an axis")  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        raise QuantTypeError(f"ch_axis must be an integer, got {ch_axis!r:.80}") from None
 
 
 @known_keywords
 def analyze(
     tensor: object,
     *,
-    dtype: str = "qint8",
+    dtype: str = DefaultText("qint8"),
     scheme: str | None = None,
     granularity: str | None = None,
-    ch_axis: int = 0,
+    ch_axis: int = DefaultNumber(0),
     reduce_range: bool = False,
     narrow_range: bool = False,
     quant_range: tuple[int, int] | None = None,
@@ -98,7 +83,8 @@ def analyze(
 ) -> ChannelReport:
     """Quantize a real tensor and measure every channel of ``ch_axis``.
 
-    ``tensor``: numpy or torch array of any rank from 1, anything with DLPack or ``__array__``, or a TensorRecord.
+    ``tensor``: numpy or torch array of any rank from 1, anything with DLPack or ``__array__``, or a TensorRecord,
+    which brings its name and, unless ``ch_axis`` is given, the axis that its layer kind suggests.
     ``scheme``, ``granularity`` and ``convention`` default to "affine", "channel" and "pytorch". The range is each
     channel's minimum and maximum, or ``ranges=(min_val, max_val)``, times ``clip_ratio``; ``qparams`` gives the
     parameters themselves and allows no other setting beside it.
@@ -108,7 +94,7 @@ def analyze(
     from .report.documents import ChannelReport
     from .study.tensor import Request, analyze_table, scheme_of
 
-    array, found_name, source = _read(tensor)
+    array, found_name, source, suggested_axis = _read(tensor)
     if qparams is None:
         settings = QuantScheme(
             dtype,
@@ -123,15 +109,17 @@ def analyze(
         )
     else:
         beside = {
-            "dtype": dtype not in ("qint8", qparams.dtype), "scheme": scheme is not None,
+            "dtype": given(dtype) and canonical_dtype(dtype) != qparams.dtype, "scheme": scheme is not None,
             "granularity": granularity is not None, "reduce_range": reduce_range, "narrow_range": narrow_range,
             "quant_range": quant_range is not None, "observer": observer != "minmax",
             "clip_ratio": clip_ratio != 1.0, "ranges": ranges is not None, "convention": convention is not None,
         }  # fmt: skip
-        _refuse_beside_qparams([argument for argument, given in beside.items() if given])
+        _refuse_beside_qparams([argument for argument, clashes in beside.items() if clashes])
         settings = scheme_of(qparams)
     label = found_name if name is None else name
-    table = analyze_table(array, Request(settings, ch_axis, label, channel_names, ranges, qparams))
+    axis = ch_axis if given(ch_axis) or suggested_axis is None else suggested_axis
+    _check_label("name", label, axis)
+    table = analyze_table(array, Request(settings, axis, label, channel_names, ranges, qparams))
     return ChannelReport(table, source=source if label == found_name else None)
 
 
@@ -140,11 +128,11 @@ def _refuse_beside_qparams(arguments: list[str]) -> None:
         raise QuantValueError(f"qparams already says what {', '.join(arguments)} would: leave one of them out")
 
 
-def _read(tensor: object) -> tuple[Any, str, str | None]:
-    """The array, a name for it, and the file that holds it under that name, if any."""
+def _read(tensor: object) -> tuple[Any, str, str | None, int | None]:
+    """The array, a name for it, the file that holds it under that name, and the axis that its source suggests."""
     from .sources.base import TensorRecord
     from .sources.memory import as_array
 
     if isinstance(tensor, TensorRecord):
-        return as_array(tensor.read()), tensor.name, tensor.source
-    return as_array(tensor), "tensor", None
+        return as_array(tensor.read()), tensor.name, tensor.source, tensor.ch_axis
+    return as_array(tensor), "tensor", None, None

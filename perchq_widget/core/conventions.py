@@ -10,7 +10,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .affine import Kernel, RangeRule, calculator_levels, calculator_range, pytorch_levels, pytorch_range
+from .affine import (
+    Kernel,
+    RangeRule,
+    calculator_levels,
+    calculator_range,
+    pytorch_levels,
+    pytorch_range,
+    pytorch_symmetric_zero_point,
+)
 from .errors import QuantValueError, choose_from
 from .schemes import QuantScheme
 
@@ -155,6 +163,11 @@ def allowed(scheme: QuantScheme) -> str | None:
         if refusal.matches(scheme):
             return f"{refusal.reason}; {refusal.instead}"
     return None
+
+
+def symmetric_zero_point(scheme: QuantScheme) -> int:
+    """The one zero point that the convention's symmetric scheme has: 0, or for unsigned codes in torch their middle."""
+    return 0 if scheme.convention == "calculator" else pytorch_symmetric_zero_point(scheme)
 
 
 def require_allowed(scheme: QuantScheme) -> Convention:

@@ -7,6 +7,7 @@ Binary floats get ties wrong: -0.21 / (1.7 / 255) is -31.5, but float64 says -31
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -74,14 +75,29 @@ def quantize_sample(value: Fraction, params: ExactParams, quant_min: int, quant_
     return ExactSample(raw, code, dequantized, dequantized - value)
 
 
+def log10(value: Fraction) -> float:
+    """Decimal logarithm of a non-negative fraction of any size; -inf for 0."""
+    return math.log10(value.numerator) - math.log10(value.denominator) if value else -math.inf
+
+
 def decibels(signal: Fraction, noise: Fraction) -> float:
     """10 log10(signal / noise) of two powers; no noise gives inf, noise without signal -inf."""
     if noise == 0:
         return math.inf
-    if signal == 0:
-        return -math.inf
-    ratio = signal / noise
-    return 10.0 * (math.log10(ratio.numerator) - math.log10(ratio.denominator))
+    return 10.0 * log10(signal / noise)
+
+
+def decibels_of_logs(signal: Sequence[float], noise: Sequence[float]) -> float:
+    """10 log10(sum of signals / sum of noises) from their logarithms, so that no sum can leave float64."""
+    total = _log_of_sum(noise)
+    return math.inf if total == -math.inf else 10.0 * (_log_of_sum(signal) - total)
+
+
+def _log_of_sum(logs: Sequence[float]) -> float:
+    largest = max(logs)
+    if largest == -math.inf:
+        return largest
+    return largest + math.log10(math.fsum(10.0 ** (each - largest) for each in logs))
 
 
 def percentage(error: Fraction, signal: Fraction) -> float:

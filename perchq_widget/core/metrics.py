@@ -13,7 +13,8 @@ import numpy.typing as npt
 
 from .affine import Expanded
 from .blocks import Array, cut
-from .qparams import QParams, raw_codes
+from .elements import raw_codes
+from .qparams import QParams
 from .ranges import ChannelRanges
 from .reduce import clamp, count, dot, total
 
@@ -26,10 +27,11 @@ class ChannelErrors:
     """Sums per channel, each of shape (C,), over the finite values; e is dequantized - x.
 
     signal: sum x^2, noise: sum e^2, cross: sum x e, abs_*: sums of magnitudes, max_noise: largest |e|,
-    clipped: values whose raw code is outside the range, zeroed: non-zero values that became zero.
+    clipped: values whose raw code is outside the range, zeroed: non-zero values that became zero, of ``nonzero``.
     """
 
     n: npt.NDArray[np.int64]
+    nonzero: npt.NDArray[np.int64]
     signal: npt.NDArray[np.float64]
     noise: npt.NDArray[np.float64]
     cross: npt.NDArray[np.float64]
@@ -41,8 +43,8 @@ class ChannelErrors:
 
     @property
     def sqnr_db(self) -> npt.NDArray[np.float64]:
-        """Signal to quantization noise ratio in dB; inf without noise."""
-        return decibels(self.signal, self.noise)
+        """Signal to quantization noise ratio in dB; inf without noise, -inf where no value is finite."""
+        return np.where(self.n > 0, decibels(self.signal, self.noise), -np.inf)
 
     @property
     def pct_error(self) -> npt.NDArray[np.float64]:
@@ -61,6 +63,11 @@ class ChannelErrors:
     def mean(self, total: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         """``total`` per finite value; 0 where there is none."""
         return total / np.maximum(self.n, 1)
+
+    @property
+    def zeroed_pct(self) -> npt.NDArray[np.float64]:
+        """Share of the non-zero values that became zero."""
+        return 100.0 * self.zeroed / np.maximum(self.nonzero, 1)
 
 
 def decibels(signal: npt.ArrayLike, noise: npt.ArrayLike) -> npt.NDArray[np.float64]:
@@ -95,6 +102,7 @@ def channel_errors(array: Array, ch_axis: int, qparams: QParams, ranges: Channel
         worker.add(block, params, sums[:, channels], steps)
     return ChannelErrors(
         ranges.n_finite,
+        ranges.n_finite - ranges.n_zero,
         ranges.signal,
         sums[_NOISE],
         sums[_CROSS],

@@ -1,23 +1,21 @@
-"""QParams: the parameters of one tensor, and values through them."""
+"""QParams: the parameters of one tensor, and how a convention chooses them from a range."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from .affine import LARGEST_ZERO_POINT, Expanded, FloatArray
+from .affine import LARGEST_ZERO_POINT, Expanded, FloatArray, Params
+from .checks import as_numbers, check_ranges
 from .conventions import Convention, get_convention, require_allowed
 from .errors import QuantTypeError, QuantValueError
-from .exact import ExactParams
+from .exact import ExactParams, fraction
 from .grids import IntGrid, canonical_dtype, check_quant_range, full_range, integer_grid
+from .keywords import known_keywords
 from .schemes import QuantScheme
-
-#: Elements that go through the kernels at once: small enough to stay in cache.
-CHUNK = 1 << 16
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -37,6 +35,7 @@ class QParams:
     quant_max: int
     exact: tuple[ExactParams, ...] | None
 
+    @known_keywords
     def __init__(
         self,
         scale: npt.ArrayLike,
@@ -47,7 +46,6 @@ class QParams:
         ch_axis: int | None = None,
         quant_min: int | None = None,
         quant_max: int | None = None,
-        exact: tuple[ExactParams, ...] | None = None,
     ) -> None:
         rules = get_convention(convention)
         low, high = full_range(dtype)
@@ -61,11 +59,18 @@ class QParams:
             "ch_axis": ch_axis,
             "quant_min": ends[0],
             "quant_max": ends[1],
-            "exact": exact,
+            "exact": None,
         }
         for name, value in values.items():
             object.__setattr__(self, name, value)
         self._check_shapes()
+        if convention == "calculator":
+            self._set_exact(_as_printed(self.scale, self.zero_point))
+
+    def _set_exact(self, exact: tuple[ExactParams, ...]) -> None:
+        """Scales before they were rounded to float64; by default they are what the floats print as."""
+        assert len(exact) == self.scale.size
+        object.__setattr__(self, "exact", exact)
 
     def _check_shapes(self) -> None:
         if self.scale.shape != self.zero_point.shape:
@@ -74,13 +79,16 @@ class QParams:
             )
         if self.scale.ndim > 1:
             raise QuantValueError(f"scale must be a number or one per channel, got shape {self.scale.shape}")
+        whole = isinstance(self.ch_axis, (int, np.integer)) and not isinstance(self.ch_axis, bool)
+        if self.ch_axis is not None and not whole:
+            raise QuantTypeError(f"ch_axis must be an integer or None, got {self.ch_axis!r}")
         if (self.scale.ndim == 1) != (self.ch_axis is not None):
             raise QuantValueError(
                 f"ch_axis must be given exactly when there is one scale per channel, "
                 f"got ch_axis={self.ch_axis!r} with scale of shape {self.scale.shape}"
             )
-        if self.exact is not None and len(self.exact) != self.scale.size:
-            raise QuantValueError(f"exact must hold {self.scale.size} entries, got {len(self.exact)}")
+        if self.scale.size == 0:
+            raise QuantValueError("scale must hold at least one number, got none")
 
     @property
     def grid(self) -> IntGrid:
@@ -132,6 +140,11 @@ class QParams:
     __hash__ = None  # type: ignore[assignment]  # holds arrays
 
 
+def _as_printed(scale: FloatArray, zero_point: npt.NDArray[np.int64]) -> tuple[ExactParams, ...]:
+    pairs = zip(scale.ravel().tolist(), zero_point.ravel().tolist(), strict=True)
+    return tuple(ExactParams(fraction(each), zero) for each, zero in pairs)
+
+
 def _frozen(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
     array = array.copy()
     array.flags.writeable = False
@@ -140,7 +153,7 @@ def _frozen(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
 
 def _checked_scale(scale: npt.ArrayLike, rules: Convention) -> FloatArray:
     with np.errstate(over="ignore", under="ignore"):
-        values = np.asarray(scale, dtype=rules.dtype)
+        values = as_numbers(scale, "scale").astype(rules.dtype)
     bad = ~(np.isfinite(values) & (values > 0))
     if bad.any():
         where = f" (channel {int(np.argmax(bad))})" if values.ndim else ""
@@ -152,10 +165,11 @@ def _checked_scale(scale: npt.ArrayLike, rules: Convention) -> FloatArray:
 
 
 def _checked_zero_point(zero_point: npt.ArrayLike, rules: Convention, ends: tuple[int, int]) -> npt.NDArray[np.int64]:
-    given = np.asarray(zero_point)
-    values = given.astype(np.int64)
+    given = as_numbers(zero_point, "zero_point")
+    with np.errstate(invalid="ignore"):
+        values = given.astype(np.int64)
     if not np.array_equal(values, given):
-        raise QuantTypeError(f"zero_point must be integers, got {zero_point!r}")
+        raise QuantTypeError(f"zero_point must be integers, got {zero_point!r:.80}")
     low, high = ends if rules.zero_point_in_range else (-LARGEST_ZERO_POINT + 1, LARGEST_ZERO_POINT - 1)
     bad = (values < low) | (values > high)
     if bad.any():
@@ -163,6 +177,7 @@ def _checked_zero_point(zero_point: npt.ArrayLike, rules: Convention, ends: tupl
     return values
 
 
+@known_keywords
 def choose_qparams(
     min_val: npt.ArrayLike,
     max_val: npt.ArrayLike,
@@ -180,13 +195,15 @@ def choose_qparams(
     ``min_val`` and ``max_val``: two numbers, or two arrays of shape (C,) with ``ch_axis`` given.
     Raises :class:`QuantValueError` for NaN, infinities, min above max and combinations that are not allowed.
     """
-    low, high = np.asarray(min_val, np.float64), np.asarray(max_val, np.float64)
+    low = as_numbers(min_val, "min_val").astype(np.float64)
+    high = as_numbers(max_val, "max_val").astype(np.float64)
     granularity = "channel" if low.ndim else "tensor"
     chosen = QuantScheme(dtype, scheme, granularity, reduce_range, narrow_range, quant_range, convention)
-    if low.shape != high.shape:
-        raise QuantValueError(f"min_val and max_val must have one shape, got {low.shape} and {high.shape}")
-    if not (np.isfinite(low) & np.isfinite(high)).all() or (low > high).any():
-        raise QuantValueError("min_val and max_val must be finite with min_val <= max_val")
+    if low.shape != high.shape or low.ndim > 1 or low.size == 0:
+        raise QuantValueError(
+            f"min_val and max_val must be two numbers or two arrays of one shape (C,), got {low.shape} and {high.shape}"
+        )
+    check_ranges(low, high, "min_val and max_val")
     return qparams_from_range(low, high, chosen, ch_axis if low.ndim == 0 or ch_axis is not None else 0)
 
 
@@ -194,7 +211,12 @@ def qparams_from_range(low: FloatArray, high: FloatArray, scheme: QuantScheme, c
     """Apply the convention's range rule. ``low`` and ``high`` are finite, of shape () or (C,)."""
     rules = require_allowed(scheme)
     params = rules.range_rule(np.asarray(low), np.asarray(high), scheme)
-    return QParams(
+    return qparams_of(params, scheme, ch_axis)
+
+
+def qparams_of(params: Params, scheme: QuantScheme, ch_axis: int | None) -> QParams:
+    """What a range rule returned, as QParams of ``scheme``."""
+    qparams = QParams(
         params.scale,
         params.zero_point,
         dtype=scheme.dtype,
@@ -202,76 +224,7 @@ def qparams_from_range(low: FloatArray, high: FloatArray, scheme: QuantScheme, c
         ch_axis=ch_axis,
         quant_min=scheme.quant_min,
         quant_max=scheme.quant_max,
-        exact=params.exact,
     )
-
-
-def raw_codes(x: FloatArray, qparams: QParams, params: Expanded) -> FloatArray:
-    """Codes before the clamp, float, of the block's shape. NaN becomes the zero point (our policy)."""
-    levels = np.empty(x.shape, qparams.rules.dtype)
-    with np.errstate(invalid="ignore", over="ignore"):
-        qparams.rules.levels(x.astype(levels.dtype), params, levels)
-    levels[np.isnan(levels)] = 0
-    return np.asarray(levels + (qparams.quant_min - params.low))
-
-
-def quantize(x: npt.ArrayLike, qparams: QParams) -> npt.NDArray[Any]:
-    """Codes of ``x``, in its shape: int8 for qint8, uint8 for quint8. inf saturates, NaN becomes the zero point."""
-    values, axis = _prepared(x, qparams)
-    codes = np.empty(values.shape, qparams.grid.storage)
-    for part, channels in _chunks(values, axis):
-        params = qparams.expand(channels, axis, values.ndim)
-        raw = raw_codes(values[part], qparams, params)
-        codes[part] = np.clip(raw, qparams.quant_min, qparams.quant_max)
-    return codes.reshape(np.shape(x))
-
-
-def dequantize(codes: npt.ArrayLike, qparams: QParams) -> npt.NDArray[Any]:
-    """Real values of ``codes``: (code - zero_point) * scale in the convention's dtype (float32 or float64)."""
-    values, axis = _prepared(codes, qparams)
-    if values.dtype.kind not in "iu":
-        raise QuantTypeError(f"codes must be integers, got {values.dtype}")
-    dtype = qparams.rules.dtype
-    out = np.empty(values.shape, dtype)
-    for part, channels in _chunks(values, axis):
-        params = qparams.expand(channels, axis, values.ndim)
-        zero_point = qparams.quant_min - params.low.astype(np.int64)
-        with np.errstate(over="ignore", under="ignore"):
-            np.multiply((values[part].astype(np.int64) - zero_point).astype(dtype), params.scale, out=out[part])
-    return out.reshape(np.shape(codes))
-
-
-def fake_quantize(x: npt.ArrayLike, qparams: QParams) -> npt.NDArray[Any]:
-    """``dequantize(quantize(x))`` with NaN kept as NaN."""
-    out = dequantize(quantize(x, qparams), qparams)
-    values = np.asarray(x)
-    return np.where(np.isnan(values), out.dtype.type(np.nan), out) if values.dtype.kind not in "iu" else out
-
-
-def _prepared(x: npt.ArrayLike, qparams: QParams) -> tuple[npt.NDArray[Any], int]:
-    values = np.atleast_1d(np.asarray(x))
-    if qparams.ch_axis is None:
-        return values, 0
-    axis = normal_axis(qparams.ch_axis, values.ndim)
-    if values.shape[axis] != qparams.scale.size:
-        raise QuantValueError(
-            f"the tensor has {values.shape[axis]} channels on axis {axis} but scale has {qparams.scale.size}"
-        )
-    return values, axis
-
-
-def normal_axis(ch_axis: int, ndim: int) -> int:
-    """``ch_axis`` as a non-negative axis; raises with the valid range."""
-    if isinstance(ch_axis, bool) or not isinstance(ch_axis, (int, np.integer)):
-        raise QuantTypeError(f"ch_axis must be an integer, got {ch_axis!r}")
-    if not -ndim <= ch_axis < ndim:
-        raise QuantValueError(f"ch_axis must lie in {-ndim}..{ndim - 1} for a tensor of {ndim} axes, got {ch_axis}")
-    return int(ch_axis) % ndim
-
-
-def _chunks(values: npt.NDArray[Any], axis: int) -> Iterator[tuple[slice, slice]]:
-    """Slices of the first axis with the channels that each of them holds."""
-    step = max(1, CHUNK * values.shape[0] // max(1, values.size))
-    for start in range(0, values.shape[0], step):
-        part = slice(start, start + step)
-        yield part, part if axis == 0 else slice(None)
+    if params.exact is not None:
+        qparams._set_exact(params.exact)
+    return qparams

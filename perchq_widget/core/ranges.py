@@ -43,6 +43,12 @@ class ChannelRanges:
         empty = self.n_finite == 0
         return np.where(empty, 0.0, self.min_val), np.where(empty, 0.0, self.max_val)
 
+    def whole(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        """(min_val, max_val) of the tensor, of shape (); zeros if it has no finite value."""
+        some = self.n_finite > 0
+        ends = (self.min_val[some].min(), self.max_val[some].max()) if some.any() else (0.0, 0.0)
+        return np.asarray(ends[0]), np.asarray(ends[1])
+
     @property
     def unsafe(self) -> npt.NDArray[np.bool_]:
         """Channels whose squares float32 could lose or overflow."""
@@ -88,7 +94,8 @@ def _add(x: Array, axis: int, scratch: Array, ones: Array, found: Array) -> None
     np.maximum(found[_MAX], high, out=found[_MAX])
     if _unsafe(np.maximum(-low, high)).any():
         x, scratch, ones = x.astype(np.float64), np.empty(x.shape), ones.astype(np.float64)
-    found[_SIGNAL] += dot(x, x, axis)
+    with np.errstate(over="ignore", under="ignore"):  # the caller judges magnitudes
+        found[_SIGNAL] += dot(x, x, axis)
     np.abs(x, out=scratch)
     found[_ABS] += total(scratch, ones, axis)
     if scratch.min() == 0:

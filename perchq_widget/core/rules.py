@@ -74,13 +74,14 @@ def finding_names(hits: Iterable[Hit], n_channels: int) -> list[str]:
 
 def scale_hits(scale: Values, low: Values, high: Values, scheme: QuantScheme) -> list[Hit]:
     """Rules about the range and the scale that came from it; shared by lines and tensors."""
-    width = high - low
+    with np.errstate(over="ignore"):
+        width = high - low
     extreme = (scale < EXTREME_SCALES[0]) | (scale > EXTREME_SCALES[1])
     floored = (scale == float(PYTORCH_EPS)) & (width > 0) & (scheme.convention == "pytorch")
     zero_width = width == 0
     return [
-        Hit("zero-width", "warning", zero_width, low, "min and max are both {value}: there is no range to divide.",
-            "The scale follows the convention's rule for this case; check that the channel is meant to be constant."),
+        Hit("zero-width", "warning", zero_width, low, "min and max are both {value}.",
+            "The scale follows the convention's rule for a range without width; is the channel meant to be constant?"),
         Hit("scale-floor", "warning", floored, scale, "the scale is held at {value}, the least that torch allows.",
             "The channel's values are smaller than the step; rescale them or leave the channel unquantized."),
         Hit("extreme-scale", "warning", extreme & ~zero_width, scale, "the scale {value} is extreme for float32.",

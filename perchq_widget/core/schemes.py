@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from .errors import QuantTypeError, QuantValueError, choose_from
 from .grids import IntGrid, QuantRange, canonical_dtype, check_quant_range, integer_grid
 
@@ -35,9 +37,11 @@ class QuantScheme:
         choose_from("scheme", self.scheme, SCHEMES)
         choose_from("granularity", self.granularity, GRANULARITIES)
         for name in ("reduce_range", "narrow_range"):
-            if not isinstance(getattr(self, name), bool):
+            if not isinstance(getattr(self, name), (bool, np.bool_)):
                 raise QuantTypeError(f"{name} must be True or False, got {getattr(self, name)!r}")
+            object.__setattr__(self, name, bool(getattr(self, name)))
         check_clip_ratio(self.clip_ratio)
+        object.__setattr__(self, "clip_ratio", float(self.clip_ratio))
         if self.quant_range is not None:
             object.__setattr__(self, "quant_range", check_quant_range(self.dtype, self.quant_range))
 
@@ -84,7 +88,7 @@ class QuantScheme:
 
 def check_clip_ratio(clip_ratio: float) -> None:
     """Raise unless 0 < clip_ratio <= 1."""
-    if isinstance(clip_ratio, bool) or not isinstance(clip_ratio, (int, float)):
+    if isinstance(clip_ratio, bool) or not isinstance(clip_ratio, (int, float, np.number)):
         raise QuantTypeError(f"clip_ratio must be a number, got {clip_ratio!r}")
     if not 0.0 < clip_ratio <= 1.0:
         raise QuantValueError(f"clip_ratio must be above 0 and at most 1, got {clip_ratio!r}; 1 keeps the range")

@@ -23,13 +23,25 @@ def tensor_hits(
     qparams: QParams,
     scheme: QuantScheme,
     ends: tuple[Floats, Floats],
+    used: tuple[Floats, Floats] | None,
 ) -> list[Hit]:
-    """Every rule over all channels. ``ends``: raw codes of each channel's smallest and largest value."""
+    """Every rule over all channels.
+
+    ``ends``: raw codes of each channel's smallest and largest value. ``used``: per channel, the range that its
+    parameters came from; None where the parameters were given or one range serves all channels.
+    """
     low, high = observed.known()
     some = observed.n_finite > 0
     scale = np.broadcast_to(qparams.scale.astype(np.float64), low.shape)
-    hits = _value_hits(observed, errors, np.maximum(np.abs(low), np.abs(high)))
-    hits += [_without_zero_width(hit, low, high, qparams) for hit in scale_hits(scale, low, high, scheme)]
+    top = np.maximum(np.abs(low), np.abs(high))
+    hits = _value_hits(observed, errors, top, qparams.rules.dtype.name)
+    zeros = (low == 0) & (high == 0)  # they have a rule of their own
+    first, last = (low, high) if used is None else used
+    for hit in scale_hits(scale, first, last, scheme):
+        if hit.rule != "zero-width":
+            hits.append(hit)
+        elif used is not None:
+            hits.append(replace(hit, where=hit.where & ~zeros))
     hits += _error_hits(errors, qparams, ends)
     one_sided = ((low >= 0) | (high <= 0)) & (low != high) & some
     hits.append(
@@ -40,22 +52,16 @@ def tensor_hits(
     return hits
 
 
-def _without_zero_width(hit: Hit, low: Floats, high: Floats, qparams: QParams) -> Hit:
-    """Drop zero-width hits that say nothing: all zeros has its own rule, and one scale for all has a range."""
-    if hit.rule != "zero-width":
-        return hit
-    return replace(hit, where=hit.where & ((low != 0) | (high != 0)) & (qparams.ch_axis is not None))
-
-
-def _value_hits(observed: ChannelRanges, errors: ChannelErrors, top: Floats) -> list[Hit]:
+def _value_hits(observed: ChannelRanges, errors: ChannelErrors, top: Floats, beyond: str) -> list[Hit]:
     rms = np.sqrt(errors.mean(errors.signal))
     ratio = np.divide(top, rms, out=np.zeros_like(top), where=rms > 0)
     bad = observed.n_nan + observed.n_inf
     return [
-        Hit("empty", "error", observed.n_finite == 0, bad, "no value is finite; NaN or infinite: {value}.",
+        Hit("empty", "error", observed.n_finite == 0, bad,
+            f"no value is finite; NaN, infinite or beyond {beyond}: {{value}}.",
             "Find the operation that made them; this channel cannot be quantized."),
         Hit("non-finite", "error", (bad > 0) & (observed.n_finite > 0), bad,
-            "NaN or infinite values: {value}. They are left out of range and errors.",
+            f"values that are NaN, infinite or beyond {beyond}: {{value}}. They are left out of range and errors.",
             "Find the operation that made them before quantizing."),
         Hit("all-zero", "info", (top == 0) & (observed.n_finite > 0), top, "all values are zero.",
             "The channel may be pruned away."),
@@ -67,7 +73,7 @@ def _value_hits(observed: ChannelRanges, errors: ChannelErrors, top: Floats) -> 
 
 def _error_hits(errors: ChannelErrors, qparams: QParams, ends: tuple[Floats, Floats]) -> list[Hit]:
     overflow = np.maximum(qparams.quant_min - ends[0], ends[1] - qparams.quant_max)
-    zeroed = 100.0 * errors.zeroed / np.maximum(errors.n, 1)
+    zeroed = errors.zeroed_pct
     zero = np.broadcast_to(qparams.zero_point, overflow.shape).astype(np.float64)
     off_grid = (zero < qparams.quant_min) | (zero > qparams.quant_max)
     return [
@@ -76,9 +82,9 @@ def _error_hits(errors: ChannelErrors, qparams: QParams, ends: tuple[Floats, Flo
             "Include 0 in the range, or use a runtime's convention, which does so by itself."),
         Hit("clipped", "warning", (overflow > 1) & (errors.clipped > 0), overflow,
             "values are clipped by up to {value} codes.", "Widen the range, or accept the loss knowingly."),
-        Hit("low-sqnr", "warning", errors.sqnr_db < LOW_SQNR_DB, errors.sqnr_db,
+        Hit("low-sqnr", "warning", (errors.sqnr_db < LOW_SQNR_DB) & (errors.n > 0), errors.sqnr_db,
             f"SQNR is {{value}} dB, below {LOW_SQNR_DB:g} dB.",
             "Look for outliers, choose a finer granularity, or give the channel more bits.", lowest_is_worst=True),
-        Hit("zeroed", "warning", zeroed > ZEROED_PCT, zeroed, "{value} % of the values became zero.",
+        Hit("zeroed", "warning", zeroed > ZEROED_PCT, zeroed, "{value} % of the non-zero values became zero.",
             "The step is large beside most values; look for outliers."),
     ]  # fmt: skip

@@ -3,69 +3,67 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from fractions import Fraction
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from perchq_widget.core import exact
-from perchq_widget.core.conventions import require_allowed
-from perchq_widget.core.errors import LineError, LinesError, QuantValueError
-from perchq_widget.core.exact import ExactParams
+from perchq_widget.core.affine import LARGEST_ZERO_POINT, Params
+from perchq_widget.core.conventions import Convention, require_allowed, symmetric_zero_point
+from perchq_widget.core.elements import dequantize, raw_codes
+from perchq_widget.core.errors import LineError, LinesError
 from perchq_widget.core.metrics import decibels, percent
-from perchq_widget.core.qparams import QParams, dequantize, qparams_from_range, raw_codes
+from perchq_widget.core.qparams import QParams, qparams_of
 from perchq_widget.core.rules import line_findings
 from perchq_widget.core.schemes import QuantScheme
 from perchq_widget.sources.lines import COLUMNS, Line, ParsedLines
 
 from .channels import CALCULATOR_COLUMNS, ChannelTable
 
+INT64 = np.iinfo(np.int64)
+Columns = dict[str, Any]
 
-@dataclass(frozen=True, slots=True)
-class _Result:
-    """One line through the grid, as float64 and int."""
 
-    low: float
-    high: float
-    scale: float
-    zero_point: int
-    raw: int
-    code: int
-    dequantized: float
-    abs_error: float
-    pct_error: float
-    sqnr_db: float
-    signal: float
-    noise: float
+@dataclass(frozen=True, eq=False, slots=True)
+class _Fit:
+    """Per line either parameters or what the convention has against it ("" if nothing)."""
+
+    params: Params
+    problems: list[str]
+
+    def good(self, lines: tuple[Line, ...]) -> tuple[list[Line], Params]:
+        """The usable lines and their parameters."""
+        keep = [not problem for problem in self.problems]
+        some = None if self.params.exact is None else tuple(np.array(self.params.exact, object)[keep])
+        params = Params(self.params.scale[keep], self.params.zero_point[keep], some)
+        return [line for line, usable in zip(lines, keep, strict=True) if usable], params
 
 
 def calculate_table(parsed: ParsedLines, scheme: QuantScheme, *, name: str, ch_axis: int) -> ChannelTable:
     """Compute every good line; the others stay in ``errors``. Raises LinesError if no line is left.
 
-    A line that the convention cannot take (a zero point outside the codes, a scale that float32 loses) becomes a
+    A line that the convention cannot take (a zero point outside the codes, a number that float32 loses) becomes a
     LineError as well.
     """
     rules = require_allowed(scheme)
-    errors = list(parsed.errors)
-    good: list[tuple[Line, QParams]] = []
-    for line in parsed.rows:
-        try:
-            good.append((line, _line_qparams(line, parsed.mode, scheme, rules.dtype)))
-        except QuantValueError as error:
-            errors.append(LineError(line.number, ",".join((line.channel, *line.values)), str(error)))
+    fit = (_fit_exact if rules.name == "calculator" else _fit_runtime)(parsed, scheme, rules)
+    lines, params = fit.good(parsed.rows)
+    errors = [*parsed.errors, *_line_errors(parsed.rows, fit.problems)]
     errors.sort(key=lambda error: error.line)
-    if not good:
+    if not lines:
         raise LinesError(errors)
-    run = _exact_result if rules.name == "calculator" else _runtime_result
-    results = [run(line, qparams, parsed.mode) for line, qparams in good]
-    frame, summary = _frame([line for line, _ in good], results)
+    qparams = qparams_of(params, scheme, 0)
+    columns = (_exact_columns if qparams.exact is not None else _runtime_columns)(lines, qparams)
+    low, high = _ends(lines, qparams, parsed.mode)
+    frame = _frame(lines, {"min": low, "max": high, "zero_point": qparams.zero_point, **columns})
     return ChannelTable(
         parsed.mode,
         name,
         frame,
-        summary,
+        _summary(frame, columns["signal_log"], columns["noise_log"]),
         scheme,
-        _stacked([qparams for _, qparams in good]),
+        qparams,
         line_findings(frame, parsed.mode, scheme),
         ch_axis,
         "lines",
@@ -74,162 +72,152 @@ def calculate_table(parsed: ParsedLines, scheme: QuantScheme, *, name: str, ch_a
     )
 
 
-def _line_qparams(line: Line, mode: str, scheme: QuantScheme, dtype: np.dtype[np.floating]) -> QParams:
-    """Parameters of one line; QuantValueError says what the convention has against it."""
-    _check_float_range(line, mode, scheme, dtype)
-    first, second, _ = line.exact
-    if mode == "ranges":
-        return _from_range(first, second, scheme)
-    _check_symmetric(int(second), scheme)
-    found = (ExactParams(first, int(second)),) if scheme.convention == "calculator" else None
-    return QParams(
-        [float(line.values[0])],
-        [int(second)],
-        dtype=scheme.dtype,
-        convention=scheme.convention,
-        ch_axis=0,
-        quant_min=scheme.quant_min,
-        quant_max=scheme.quant_max,
-        exact=found,
-    )
+def _line_errors(lines: tuple[Line, ...], problems: list[str]) -> list[LineError]:
+    pairs = zip(lines, problems, strict=True)
+    return [
+        LineError(line.number, ",".join((line.channel, *line.values)), problem) for line, problem in pairs if problem
+    ]
 
 
-def _check_float_range(line: Line, mode: str, scheme: QuantScheme, dtype: np.dtype[np.floating]) -> None:
-    for field, text in zip(COLUMNS[mode][1:], line.values, strict=True):
-        with np.errstate(over="ignore"):
-            beyond = field != "zero_point" and not np.isfinite(dtype.type(float(text)))
-        if beyond:
-            raise QuantValueError(f"{field} {text} is beyond {dtype.name}, in which {scheme.convention!r} computes")
-
-
-def _from_range(low: Fraction, high: Fraction, scheme: QuantScheme) -> QParams:
-    ends = np.array([exact.to_float(low)]), np.array([exact.to_float(high)])
-    if scheme.convention != "calculator":
-        return qparams_from_range(*ends, scheme, 0)
+def _fit_exact(parsed: ParsedLines, scheme: QuantScheme, rules: Convention) -> _Fit:
+    """The textbook formulas on the decimals as typed."""
+    del rules
     rule = exact.symmetric_params if scheme.symmetric else exact.affine_params
-    found = rule(low, high, scheme.quant_min, scheme.quant_max)
-    if abs(found.zero_point) >= 1 << 53:
-        raise QuantValueError(
-            "the range is so narrow beside its distance from zero that zero_point would pass 2^53; widen the range"
+    found, problems = [], []
+    for line in parsed.rows:
+        first, second, _ = line.exact
+        if parsed.mode == "ranges":
+            each = rule(first, second, scheme.quant_min, scheme.quant_max)
+        else:
+            each = exact.ExactParams(first, int(second))
+        problem = ""
+        if abs(each.zero_point) >= LARGEST_ZERO_POINT:
+            problem = "the range is so narrow beside its distance from zero that zero_point would pass 2^53; widen it"
+        elif not 0 < exact.to_float(each.scale) < np.inf:
+            problem = "the scale is outside float64; write a range of ordinary size"
+        found.append(each)
+        problems.append(problem)
+    zero_point = [0 if problem else each.zero_point for each, problem in zip(found, problems, strict=True)]
+    scale = np.array([exact.to_float(each.scale) for each in found], np.float64)
+    return _Fit(Params(scale, np.array(zero_point, np.int64), tuple(found)), problems)
+
+
+def _fit_runtime(parsed: ParsedLines, scheme: QuantScheme, rules: Convention) -> _Fit:
+    """The runtime's own rule, in its dtype, on all lines at once."""
+    problems = [_float_problem(line, parsed.mode, rules) for line in parsed.rows]
+    columns = np.array([line.values for line in parsed.rows], np.float64).reshape(-1, 3).T
+    if parsed.mode == "params":
+        zero_point = np.array([int(line.exact[1]) for line in parsed.rows], np.int64)
+        params = Params(_cast(columns[0], rules), zero_point)
+        problems = [p or _zero_point_problem(int(zero), scheme) for p, zero in zip(problems, zero_point, strict=True)]
+    else:
+        with np.errstate(over="ignore", invalid="ignore"):
+            params = rules.range_rule(_cast(columns[0], rules), _cast(columns[1], rules), scheme)
+    usable = np.isfinite(params.scale) & (params.scale > 0)
+    problems = [p or ("" if ok else _scale_problem(rules)) for p, ok in zip(problems, usable, strict=True)]
+    return _Fit(params, problems)
+
+
+def _cast(values: npt.NDArray[np.float64], rules: Convention) -> npt.NDArray[Any]:
+    with np.errstate(over="ignore", under="ignore"):
+        return values.astype(rules.dtype)
+
+
+def _float_problem(line: Line, mode: str, rules: Convention) -> str:
+    for field, text in zip(COLUMNS[mode][1:], line.values, strict=True):
+        if field != "zero_point" and abs(float(text)) > float(np.finfo(rules.dtype).max):
+            return f"{field} {text} is beyond {rules.dtype.name}, in which {rules.name!r} computes"
+    return ""
+
+
+def _scale_problem(rules: Convention) -> str:
+    return f"scale must be finite and above 0 in {rules.dtype.name}, in which {rules.name!r} computes; narrow the range"
+
+
+def _zero_point_problem(zero_point: int, scheme: QuantScheme) -> str:
+    """A runtime's zero point is a code, and its symmetric scheme has one; the calculator only reports deviations."""
+    low, high = scheme.quant_min, scheme.quant_max
+    if not low <= zero_point <= high:
+        return f"zero_point must lie in {low}..{high} under {scheme.convention!r}, got {zero_point}"
+    expected = symmetric_zero_point(scheme)
+    if scheme.symmetric and zero_point != expected:
+        return (
+            f"zero_point must be {expected} for {scheme.dtype} symmetric under {scheme.convention!r}, "
+            f"got {zero_point}; choose scheme 'affine' or write {expected}"
         )
-    return QParams(
-        [exact.to_float(found.scale)],
-        [found.zero_point],
-        dtype=scheme.dtype,
-        convention=scheme.convention,
-        ch_axis=0,
-        quant_min=scheme.quant_min,
-        quant_max=scheme.quant_max,
-        exact=(found,),
-    )
+    return ""
 
 
-def _check_symmetric(zero_point: int, scheme: QuantScheme) -> None:
-    """A runtime's symmetric scheme has one zero point; the calculator only reports a deviation."""
-    if scheme.symmetric and scheme.convention != "calculator":
-        expected = 0 if scheme.grid.signed else 128
-        if zero_point != expected:
-            raise QuantValueError(
-                f"zero_point must be {expected} for {scheme.dtype} symmetric under {scheme.convention!r}, "
-                f"got {zero_point}; choose scheme 'affine' or write {expected}"
-            )
+def _ends(lines: list[Line], qparams: QParams, mode: str) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+    """The ranges as typed, or what the parameters can represent."""
+    if mode == "params":
+        return qparams.represented()
+    low, high = np.array([line.values[:2] for line in lines], np.float64).T
+    return low, high
 
 
-def _ends(line: Line, qparams: QParams, mode: str) -> tuple[float, float]:
-    """The range as typed, or what the parameters can represent."""
-    if mode == "ranges":
-        return float(line.values[0]), float(line.values[1])
-    low, high = qparams.represented()
-    return float(low[0]), float(high[0])
-
-
-def _exact_result(line: Line, qparams: QParams, mode: str) -> _Result:
+def _exact_columns(lines: list[Line], qparams: QParams) -> Columns:
+    """Every figure from fractions, converted to float64 at the very end."""
     assert qparams.exact is not None
-    params, value = qparams.exact[0], line.exact[2]
-    sample = exact.quantize_sample(value, params, qparams.quant_min, qparams.quant_max)
-    low, high = _ends(line, qparams, mode)
-    signal, noise = value * value, sample.error * sample.error
-    return _Result(
-        low,
-        high,
-        exact.to_float(params.scale),
-        params.zero_point,
-        sample.raw,
-        sample.code,
-        exact.to_float(sample.dequantized),
-        exact.to_float(abs(sample.error)),
-        exact.percentage(abs(sample.error), abs(value)),
-        exact.decibels(signal, noise),
-        exact.to_float(signal),
-        exact.to_float(noise),
-    )
+    ends = qparams.quant_min, qparams.quant_max
+    values = [line.exact[2] for line in lines]
+    samples = [exact.quantize_sample(x, each, *ends) for x, each in zip(values, qparams.exact, strict=True)]
+    pairs = list(zip(values, samples, strict=True))
+    return {
+        "scale": [exact.to_float(each.scale) for each in qparams.exact],
+        "raw_quantized": [min(max(each.raw, int(INT64.min)), int(INT64.max)) for each in samples],
+        "quantized": [each.code for each in samples],
+        "dequantized": [exact.to_float(each.dequantized) for each in samples],
+        "clipped": [each.raw != each.code for each in samples],
+        "abs_error": [exact.to_float(abs(each.error)) for each in samples],
+        "pct_error": [exact.percentage(abs(each.error), abs(x)) for x, each in pairs],
+        "sqnr_db": [exact.decibels(x * x, each.error * each.error) for x, each in pairs],
+        "signal_log": [2 * exact.log10(abs(x)) for x in values],
+        "noise_log": [2 * exact.log10(abs(each.error)) for each in samples],
+    }
 
 
-def _runtime_result(line: Line, qparams: QParams, mode: str) -> _Result:
-    """The value as the runtime sees it (float32), its error in float64."""
-    x = np.array([float(line.values[2])]).astype(qparams.rules.dtype)
-    raw = raw_codes(x, qparams, qparams.expand(slice(0, 1), 0, 1))
-    code = np.clip(raw, qparams.quant_min, qparams.quant_max).astype(np.int64)
-    real = dequantize(code, qparams)
-    value, out = float(x[0]), float(real[0])
-    error = abs(out - value)
-    low, high = _ends(line, qparams, mode)
-    return _Result(
-        low,
-        high,
-        float(qparams.scale[0]),
-        int(qparams.zero_point[0]),
-        int(raw[0]),
-        int(code[0]),
-        out,
-        error,
-        float(percent(error, abs(value))),
-        float(decibels(abs(value), error)) * 2,  # of magnitudes: their squares could leave float64
-        value * value,
-        error * error,
-    )
+def _runtime_columns(lines: list[Line], qparams: QParams) -> Columns:
+    """Values as the runtime sees them (float32), their errors in float64."""
+    x = np.array([line.values[2] for line in lines], np.float64).astype(qparams.rules.dtype)
+    raw = raw_codes(x, qparams, qparams.expand(slice(None), 0, 1)).astype(np.float64)
+    codes = np.clip(raw, qparams.quant_min, qparams.quant_max).astype(np.int64)
+    back = dequantize(codes, qparams).astype(np.float64)
+    size, error = np.abs(x.astype(np.float64)), np.abs(back - x)
+    with np.errstate(divide="ignore"):
+        signal_log, noise_log = 2 * np.log10(size), 2 * np.log10(error)
+    limits = -(2.0**63), np.nextafter(2.0**63, 0)  # the ends of int64, as float64
+    return {
+        "scale": qparams.scale.astype(np.float64),
+        "raw_quantized": np.clip(raw, *limits).astype(np.int64),
+        "quantized": codes,
+        "dequantized": back,
+        "clipped": raw != codes,
+        "abs_error": error,
+        "pct_error": percent(error, size),
+        "sqnr_db": 2 * decibels(size, error),  # of magnitudes: their squares could leave float64
+        "signal_log": signal_log.tolist(),
+        "noise_log": noise_log.tolist(),
+    }
 
 
-def _stacked(each: list[QParams]) -> QParams:
-    """One QParams of shape (C,) from C of shape (1,)."""
-    first = each[0]
-    found = tuple(q.exact[0] for q in each if q.exact is not None)
-    return QParams(
-        np.concatenate([q.scale for q in each]),
-        np.concatenate([q.zero_point for q in each]),
-        dtype=first.dtype,
-        convention=first.convention,
-        ch_axis=0,
-        quant_min=first.quant_min,
-        quant_max=first.quant_max,
-        exact=found if found else None,
-    )
-
-
-def _frame(lines: list[Line], results: list[_Result]) -> tuple[Any, dict[str, Any]]:
-    """The table and its summary."""
+def _frame(lines: list[Line], columns: Columns) -> Any:
     import pandas as pd
 
-    def take(field: str) -> list[Any]:
-        return [getattr(result, field) for result in results]
-
-    columns = (
-        [line.channel for line in lines], take("low"), take("high"), [float(line.values[2]) for line in lines],
-        take("scale"), take("zero_point"), take("raw"), take("code"), take("dequantized"),
-        [result.raw != result.code for result in results], take("abs_error"), take("pct_error"), take("sqnr_db"),
-    )  # fmt: skip
-    frame = pd.DataFrame(dict(zip(CALCULATOR_COLUMNS, columns, strict=True)))
-    return frame, _summary(frame, take("signal"), take("noise"))
+    typed = {
+        "channel": [line.channel for line in lines],
+        "sample": [float(line.values[2]) for line in lines],
+        **columns,
+    }
+    return pd.DataFrame({name: typed[name] for name in CALCULATOR_COLUMNS})
 
 
-def _summary(frame: Any, signal: list[float], noise: list[float]) -> dict[str, Any]:
+def _summary(frame: Any, signal_log: list[float], noise_log: list[float]) -> dict[str, Any]:
     """Tensor figures: means over the lines, SQNR from sums; infinite percentages are counted apart."""
-    pct = frame["pct_error"].to_numpy(float)
+    pct, sqnr = frame["pct_error"].to_numpy(float), frame["sqnr_db"].to_numpy(float)
     finite = np.isfinite(pct)
-    worst = int(np.argmin(frame["sqnr_db"].to_numpy(float)))
+    worst = int(np.argmin(sqnr))
     clipped = int(frame["clipped"].sum())
-    with np.errstate(over="ignore"):
-        total_signal, total_noise = float(np.sum(signal)), float(np.sum(noise))
     return {
         "channels": len(frame),
         "clipped": clipped,
@@ -239,10 +227,10 @@ def _summary(frame: Any, signal: list[float], noise: list[float]) -> dict[str, A
         "max_abs_error": float(frame["abs_error"].max()),
         "mean_pct_error": float(pct[finite].mean()) if finite.any() else float("inf"),
         "infinite_pct_errors": int((~finite).sum()),
-        "sqnr_db": float(decibels(total_signal, total_noise)),
+        "sqnr_db": exact.decibels_of_logs(signal_log, noise_log),
         "worst_channel": str(frame["channel"].iloc[worst]),
-        "worst_sqnr_db": float(frame["sqnr_db"].iloc[worst]),
-        "exact_channels": int(np.isposinf(frame["sqnr_db"].to_numpy(float)).sum()),
+        "worst_sqnr_db": float(sqnr[worst]),
+        "exact_channels": int(np.isposinf(sqnr).sum()),
         "scale_min": float(frame["scale"].min()),
         "scale_max": float(frame["scale"].max()),
     }

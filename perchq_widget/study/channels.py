@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from perchq_widget.core.elements import dequantize, fake_quantize, quantize
 from perchq_widget.core.errors import LineError, QuantTypeError, QuantValueError
 from perchq_widget.core.findings import Finding
-from perchq_widget.core.qparams import QParams, dequantize, fake_quantize, quantize
+from perchq_widget.core.qparams import QParams
 from perchq_widget.core.schemes import QuantScheme
 
 if TYPE_CHECKING:

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from perchq_widget.core import exact
 from perchq_widget.core.affine import PYTORCH_EPS
+from perchq_widget.core.elements import raw_codes
 from perchq_widget.core.errors import QuantTypeError, QuantValueError
 from perchq_widget.core.grids import full_range
 from perchq_widget.core.metrics import decibels, percent
-from perchq_widget.core.qparams import raw_codes
 from perchq_widget.core.schemes import QuantScheme
+from perchq_widget.sources.lines import Line
 
 from .channels import ChannelTable
 
@@ -66,7 +66,7 @@ def explain(table: ChannelTable, channel: int | str, value: float | None = None)
         f"{name}: how {number(x)} becomes a code and comes back",
         name,
         f"{rules.name}: {rules.title}",
-        tuple(steps + _element_steps(table, index, x)),
+        tuple(steps + _element_steps(table, index, x, typed=value is None)),
         f"{rules.source}; checked against {rules.checked}; rounding: {rules.rounding}",
     )
 
@@ -130,7 +130,7 @@ def _range_used(table: ChannelTable, index: int) -> tuple[float, float, str]:
     row = table.frame.iloc[index]
     low, high = float(row["min"]), float(row["max"])
     if table.kind == "tensor":
-        low, high, note = _tensor_range(table, low, high, index)
+        low, high, note = _tensor_range(table, *((0.0, 0.0) if np.isnan(low) else (low, high)), index)
     else:
         note = ""
     if table.scheme.convention == "pytorch":
@@ -142,13 +142,14 @@ def _range_used(table: ChannelTable, index: int) -> tuple[float, float, str]:
 
 
 def _tensor_range(table: ChannelTable, low: float, high: float, index: int) -> tuple[float, float, str]:
-    notes = []
+    notes = ["no value is finite"] if table.frame["n"].iloc[index] == 0 and table.calibration is None else []
     if table.calibration is not None:
         low, high = (float(end[index]) for end in table.calibration)
         notes.append("the given calibration range")
     if table.qparams.ch_axis is None:
         ends = table.calibration or (table.frame["min"].to_numpy(float), table.frame["max"].to_numpy(float))
-        low, high = float(np.nanmin(ends[0])), float(np.nanmax(ends[1]))
+        known = ~np.isnan(ends[0])
+        low, high = (float(ends[0][known].min()), float(ends[1][known].max())) if known.any() else (0.0, 0.0)
         notes.append("one range for the whole tensor")
     ratio = table.scheme.clip_ratio
     if ratio != 1.0:
@@ -210,43 +211,87 @@ def _symmetric_steps(table: ChannelTable, index: int) -> list[Step]:
     ]  # fmt: skip
 
 
-def _element_steps(table: ChannelTable, index: int, x: float) -> list[Step]:
+@dataclass(frozen=True, slots=True)
+class _Element:
+    """One value through the convention's own arithmetic."""
+
+    shown: str  # the value as typed, or as the convention sees it
+    quotient: float
+    raw: int
+    code: int
+    real: float
+    error: float
+    pct: float
+    sqnr_db: float
+
+
+def _element(table: ChannelTable, index: int, x: float, *, typed: bool) -> _Element:
+    q = table.qparams
+    if q.exact is None:
+        return _runtime_element(table, index, x)
+    params = q.exact[index if q.ch_axis is not None else 0]
+    line = _line(table, index) if typed else None
+    value = exact.fraction(x) if line is None else line.exact[2]
+    sample = exact.quantize_sample(value, params, q.quant_min, q.quant_max)
+    error = abs(sample.error)
+    return _Element(
+        number(x) if line is None else line.values[2],
+        exact.to_float(value / params.scale),
+        sample.raw,
+        sample.code,
+        exact.to_float(sample.dequantized),
+        exact.to_float(error),
+        exact.percentage(error, abs(value)),
+        exact.decibels(value * value, error * error),
+    )
+
+
+def _line(table: ChannelTable, index: int) -> Line | None:
+    """The calculator's line of that channel."""
+    rows = table.lines.rows if table.lines is not None else ()
+    return next((line for line in rows if line.channel == table.channels[index]), None)
+
+
+def _runtime_element(table: ChannelTable, index: int, x: float) -> _Element:
+    q = table.qparams
+    scale, zero_point = (q.scale[index], q.zero_point[index]) if q.ch_axis is not None else (q.scale, q.zero_point)
+    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+        seen = q.rules.dtype.type(x)
+        quotient = float(seen * (q.rules.dtype.type(1) / scale))
+        raw = float(raw_codes(np.array([[seen]]), q, q.expand(slice(index, index + 1), 0))[0, 0])
+        code = int(min(max(raw, q.quant_min), q.quant_max))
+        real = float(q.rules.dtype.type(code - int(zero_point)) * scale)
+    error = abs(real - float(seen))
+    limited = int(min(max(raw, -(2.0**63)), 2.0**63))
+    sqnr = 2 * float(decibels(abs(float(seen)), error))
+    return _Element(number(float(seen)), quotient, limited, code, real, error,
+                    float(percent(error, abs(float(seen)))), sqnr)  # fmt: skip
+
+
+def _element_steps(table: ChannelTable, index: int, x: float, *, typed: bool) -> list[Step]:
     q = table.qparams
     scale, zero_point = _params(table, index)
-    seen = float(q.rules.dtype.type(x))
-    params = q.expand(slice(index, index + 1), 0)
-    raw = int(raw_codes(np.array([[seen]], q.rules.dtype), q, params)[0, 0])
-    code = min(max(raw, q.quant_min), q.quant_max)
-    real = float(q.rules.dtype.type(code - zero_point) * q.rules.dtype.type(scale))
-    error = abs(real - seen)
-    clamp_note = "clipped" if raw != code else ""
-    formula, put_in, quotient = _quotient(table, index, x)
+    e = _element(table, index, x, typed=typed)
+    value, size = _bracketed(e.shown), e.shown.removeprefix("-")
+    if q.exact is not None:
+        quotient = Step("quotient", "x / scale", f"{value} / {number(scale)}", number(e.quotient))
+    else:
+        with np.errstate(over="ignore"):
+            inverse = float(q.rules.dtype.type(1) / q.rules.dtype.type(scale))
+        quotient = Step("quotient", "x * (1 / scale)", f"{value} * {number(inverse)}", number(e.quotient))
     return [
-        Step("quotient", formula, put_in, number(quotient)),
-        Step("raw code", "round(quotient) + zero_point", f"{raw - zero_point} + {_inner(zero_point)}", str(raw),
+        quotient,
+        Step("raw code", "round(quotient) + zero_point", f"{e.raw - zero_point} + {_inner(zero_point)}", str(e.raw),
              q.rules.rounding),
-        Step("code", "min(max(raw, quant_min), quant_max)", f"min(max({raw}, {q.quant_min}), {q.quant_max})",
-             str(code), clamp_note),
+        Step("code", "min(max(raw, quant_min), quant_max)", f"min(max({e.raw}, {q.quant_min}), {q.quant_max})",
+             str(e.code), "clipped" if e.raw != e.code else ""),
         Step("dequantized", "(code - zero_point) * scale",
-             f"({code} - {_inner(zero_point)}) * {number(scale)}", number(real)),
-        Step("absolute error", "|dequantized - x|", f"|{number(real)} - {_inner(seen)}|", number(error)),
-        Step("error in percent", "100 * error / |x|", f"100 * {number(error)} / {number(abs(seen))}",
-             f"{number(float(percent(error, abs(seen))))} %"),
-        Step("SQNR", "20 * log10(|x| / error)", f"20 * log10({number(abs(seen))} / {number(error)})",
-             f"{2 * float(decibels(abs(seen), error)):.6g} dB"),
+             f"({e.code} - {_inner(zero_point)}) * {number(scale)}", number(e.real)),
+        Step("absolute error", "|dequantized - x|", f"|{number(e.real)} - {value}|", number(e.error)),
+        Step("error in percent", "100 * error / |x|", f"100 * {number(e.error)} / {size}", f"{number(e.pct)} %"),
+        Step("SQNR", "20 * log10(|x| / error)", f"20 * log10({size} / {number(e.error)})", f"{e.sqnr_db:.6g} dB"),
     ]  # fmt: skip
 
 
-def _quotient(table: ChannelTable, index: int, x: float) -> tuple[str, str, float]:
-    """x in steps of scale, as the convention divides."""
-    q = table.qparams
-    scale = float(table.frame["scale"].iloc[index])
-    if q.exact is not None:
-        params: Any = q.exact[index if q.ch_axis is not None else 0]
-        return "x / scale", f"{_inner(x)} / {number(scale)}", exact.to_float(exact.fraction(x) / params.scale)
-    if q.rules.name == "calculator":
-        return "x / scale", f"{_inner(x)} / {number(scale)}", x / scale
-    with np.errstate(over="ignore"):
-        inverse = np.float32(1) / np.float32(scale)
-        quotient = float(np.float32(x) * inverse)
-    return "x * (1 / scale)", f"{_inner(x)} * {number(float(inverse))}", quotient
+def _bracketed(text: str) -> str:
+    return f"({text})" if text.startswith("-") else text

@@ -9,8 +9,9 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from needs import oracle
 
+from perchq_widget.core.elements import dequantize, fake_quantize, quantize
 from perchq_widget.core.errors import QuantTypeError, QuantValueError
-from perchq_widget.core.qparams import QParams, choose_qparams, dequantize, fake_quantize, quantize
+from perchq_widget.core.qparams import QParams, choose_qparams
 
 RNG = np.random.default_rng(2026)
 N_RANGES = 10_000
@@ -243,3 +244,39 @@ def test_wrong_axis_and_count_are_named() -> None:
         quantize(np.zeros(2), qparams)
     with pytest.raises(QuantTypeError, match="codes must be integers"):
         dequantize(np.zeros((1, 2)), qparams)
+
+
+def test_calculator_parameters_built_by_hand_decide_ties_exactly() -> None:
+    assert quantize([0.35], QParams(0.1, 0, dtype="qint8", convention="calculator")).tolist() == [4]
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: quantize("abc", choose_qparams(0, 1)), "x must be real numbers"),
+        (lambda: quantize([None], choose_qparams(0, 1)), "x must be real numbers"),
+        (lambda: quantize([1j], choose_qparams(0, 1)), "x must be real numbers"),
+        (lambda: quantize([1.0], 0.1), "qparams must be a QParams"),  # type: ignore[arg-type]
+        (lambda: dequantize([1000, -5], choose_qparams(0, 1, dtype="quint8")), "must lie in 0..255"),
+        (lambda: QParams("a", 0, dtype="qint8", convention="pytorch"), "scale must be real numbers"),
+        (lambda: QParams(None, 0, dtype="qint8", convention="pytorch"), "scale must be real numbers"),
+        (lambda: QParams([1.0], [0], dtype="qint8", convention="pytorch", ch_axis="x"), "ch_axis must be an integer"),
+        (lambda: QParams([], [], dtype="qint8", convention="pytorch", ch_axis=0), "at least one number"),
+        (lambda: choose_qparams([], []), "two numbers or two arrays"),
+        (lambda: choose_qparams([[1]], [[1]]), "two numbers or two arrays"),
+        (lambda: choose_qparams(1, -1), r"got 1.0..-1.0; .* swap"),
+        (lambda: choose_qparams(0, 1, dtyp="qint8"), "did you mean 'dtype'"),
+        (lambda: QParams(1, 0, dtype="qint8", convention="pytorch", qmin=3), r"QParams\(\) has no argument 'qmin'"),
+    ],
+)
+def test_bad_arguments_are_named(call, message) -> None:
+    with pytest.raises((QuantValueError, QuantTypeError), match=message):
+        call()
+
+
+@pytest.mark.oracle
+def test_torch_tensors_that_numpy_cannot_read_say_what_to_call() -> None:
+    torch = oracle("torch")
+    for tensor in (torch.ones(2, dtype=torch.bfloat16), torch.ones(2, requires_grad=True)):
+        with pytest.raises(QuantTypeError, match=r"\.detach\(\)\.cpu\(\)\.float\(\)"):
+            quantize(tensor, choose_qparams(0, 1))

@@ -169,7 +169,7 @@ def test_numbers_beyond_the_runtime_are_line_errors() -> None:
 
 
 def test_a_zero_point_too_large_to_hold_is_a_line_error() -> None:
-    with pytest.raises(pq.LinesError, match="widen the range"):
+    with pytest.raises(pq.LinesError, match="widen it"):
         pq.calculate("a,1e20,1.00000000000000000001e20,1")
 
 
@@ -213,3 +213,22 @@ def test_the_report_keeps_what_was_typed() -> None:
     typed = "# from the log\na,-1,1,0.5\nbad"
     assert pq.calculate(typed).lines == typed
     assert "bad" in pq.calculate(typed).document()["reproduce"]
+
+
+@pytest.mark.parametrize("convention", ["calculator", "pytorch"])
+def test_an_extreme_line_spoils_no_other(convention) -> None:
+    lines = "ok,-1,1,.5\nfar,-1,0,3e38\ntiny,0,1e-300,1e300\nsmall,-1e-200,1e-200,0.3e-200"
+    report = pq.calculate(lines, convention=convention)
+    left_out = ["tiny"] if convention == "pytorch" else []  # its sample is beyond float32
+    assert report.table["channel"].tolist() == [name for name in ("ok", "far", "tiny", "small") if name not in left_out]
+    assert len(report.errors) == len(left_out)
+    assert report.table["raw_quantized"].dtype == np.int64
+    assert report.table["quantized"].iloc[1] == 127
+    report.document()
+
+
+def test_overall_sqnr_of_numbers_whose_squares_leave_float64() -> None:
+    huge = pq.calculate("a,-1e200,1e200,1e200\nb,-1e199,1e200,3e200").summary["sqnr_db"]
+    assert huge == pytest.approx(pq.calculate("a,-1,1,1\nb,-0.1,1,3").summary["sqnr_db"], rel=1e-12)
+    small = pq.calculate("a,-1e-200,1e-200,0.3e-200").summary["sqnr_db"]
+    assert small == pytest.approx(43.69382861635198, rel=1e-12)

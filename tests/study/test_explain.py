@@ -97,3 +97,11 @@ def test_bad_values_are_named() -> None:
         report.explain(0, value=float("nan"))
     with pytest.raises(pq.QuantTypeError, match="value must be a number"):
         report.explain(0, value="1")
+
+
+def test_the_calculator_explains_the_decimals_as_typed() -> None:
+    near = pq.calculate("a,-0.8,0.9,-0.2099999999999999999999999")
+    assert results(near.explain(0))["code"] == str(near.table["quantized"][0]) == "-39"
+    exact = pq.calculate("a,0,2.55,0.57", dtype="quint8")
+    assert results(exact.explain(0))["SQNR"] == "inf dB"
+    assert results(exact.explain(0))["absolute error"] == "0"

@@ -207,3 +207,95 @@ def test_a_tensor_from_a_file_is_found_again(tmp_path) -> None:
     exec(code, scope)
     assert scope["report"].table.equals(pq.analyze(WEIGHT).table)  # type: ignore[attr-defined]
     assert "ASSIGN" in pq.analyze(record, name="another").document()["reproduce"]
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"granularity": "tensor"}, {"scheme": "symmetric"}, {"convention": "calculator"}]
+)
+def test_a_channel_without_a_finite_value_is_shown_and_is_the_worst(options) -> None:
+    x = np.array([[1.0, 2.0, 3.0], [np.nan] * 3, [0.5, 0.25, 4.0]], np.float32)
+    report = pq.analyze(x, **options)
+    assert report.summary["worst_channel"] == "1"
+    assert report.table["sqnr_db"][1] == -math.inf
+    assert "no value is finite" in report.explain(1).to_text()
+    assert report.histogram(1).n_nonfinite == 3
+    assert "empty" in report._repr_html_()
+    others = pq.analyze(x[[0, 2]], **options).table
+    assert report.table["scale"][[0, 2]].tolist() == others["scale"].tolist()
+    pq.analyze(x[1:2], **options).document()
+
+
+def test_parameters_of_another_axis_are_refused() -> None:
+    x = RNG.standard_normal((4, 4)).astype(np.float32)
+    qparams = pq.choose_qparams(x.min(0), x.max(0), ch_axis=1)
+    with pytest.raises(pq.QuantValueError, match="qparams are for ch_axis 1, but ch_axis is 0"):
+        pq.analyze(x, qparams=qparams)
+    assert pq.analyze(x, qparams=qparams, ch_axis=1).summary["sqnr_db"] > 40
+    assert pq.analyze(x, qparams=qparams, ch_axis=1).table.equals(pq.analyze(x, ch_axis=-1).table)
+
+
+def test_defaults_are_told_from_the_same_values_given() -> None:
+    qparams = pq.choose_qparams(-1, 1, dtype="quint8")
+    assert pq.analyze(WEIGHT, qparams=qparams).scheme.dtype == "quint8"
+    assert pq.analyze(WEIGHT, qparams=qparams, dtype="uint8").scheme.dtype == "quint8"
+    with pytest.raises(pq.QuantValueError, match="qparams already says what dtype would"):
+        pq.analyze(WEIGHT, qparams=qparams, dtype="qint8")
+
+
+def test_a_record_s_axis_is_taken_unless_another_is_given(tmp_path) -> None:
+    from dataclasses import replace
+
+    with pq.open_source({"deconv": WEIGHT}) as source:
+        record = replace(source["deconv"], ch_axis=1)
+    assert len(pq.analyze(record).table) == 5
+    assert len(pq.analyze(record, ch_axis=0).table) == 12
+
+
+def test_schemes_are_read_off_given_parameters() -> None:
+    middle = pq.choose_qparams(-1, 1, dtype="quint8", scheme="symmetric", quant_range=(0, 127))
+    assert int(middle.zero_point) == 63
+    assert pq.analyze(WEIGHT, qparams=middle).scheme.scheme == "symmetric"
+    off = pq.QParams(0.1, 64, dtype="quint8", convention="pytorch", quant_max=127)
+    assert pq.analyze(WEIGHT, qparams=off).scheme.scheme == "affine"
+
+
+def test_zero_width_is_about_the_range_in_use() -> None:
+    flat = np.full((2, 5), 3.0, np.float32)
+    assert {finding.rule for finding in pq.analyze(flat).findings} == {"zero-width"}
+    assert "zero-width" not in {finding.rule for finding in pq.analyze(flat, ranges=(2.0, 4.0)).findings}
+    assert "zero-width" in {finding.rule for finding in pq.analyze(WEIGHT, ranges=(4.0, 4.0)).findings}
+
+
+def test_zeroed_counts_among_the_non_zero_values() -> None:
+    x = np.array([[0.0, 0.0, 0.0, 0.0, 0.001, 0.001, 1.0, 1.0]], np.float32)
+    assert pq.analyze(x, quant_range=(-8, 7)).table["zeroed_pct"].tolist() == [50.0]
+
+
+def test_values_beyond_the_convention_s_dtype_are_called_that() -> None:
+    report = pq.analyze(np.array([[1e39, 1.0, 2.0]]))
+    assert "beyond float32: 1" in report.findings[0].message
+    assert pq.analyze(np.array([[1e39, 1.0, 2.0]]), convention="calculator").table["max"].tolist() == [1e39]
+    with pytest.raises(pq.QuantValueError, match="rescale the tensor"):
+        pq.analyze(np.array([[1e200, 1.0]]), convention="calculator")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"name": 5}, "name must be a text"),
+        ({"channel_names": "abcdefghijkl"}, "channel_names must be a list of texts"),
+        ({"channel_names": 5}, "channel_names must be a list of texts"),
+        ({"channel_names": [None] * 12}, "channel_names must be a list of texts"),
+        ({"qparams": 0.1}, "qparams must be a QParams"),
+        ({"ch_axis": True}, "ch_axis must be an integer"),
+    ],
+)
+def test_arguments_of_the_wrong_kind_are_named(options, message) -> None:
+    with pytest.raises(pq.QuantTypeError, match=message):
+        pq.analyze(WEIGHT, **options)
+
+
+def test_numpy_scalars_are_fine() -> None:
+    report = pq.analyze(WEIGHT, ch_axis=np.int64(1), clip_ratio=np.float32(0.5), reduce_range=np.bool_(True))
+    assert report.scheme.reduce_range is True
+    assert len(report.table) == 5
