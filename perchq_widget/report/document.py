@@ -51,8 +51,18 @@ def _narrower(study: ChannelTable) -> str:
 
 
 def settings(study: ChannelTable) -> dict[str, Any]:
-    """The scheme in plain values, the input mode, and where the range came from."""
-    return {**study.scheme.as_dict(), "mode": study.kind, "range_from": study.range_from}
+    """The scheme in plain values, the input mode, and where the range came from.
+
+    ``observer`` is None where none ran: the calculator's lines, given ranges and given parameters name the range.
+    """
+    observed = study.kind == "tensor" and study.calibration is None and not parameters_given(study)
+    observer = study.scheme.observer if observed else None
+    return {**study.scheme.as_dict(), "observer": observer, "mode": study.kind, "range_from": study.range_from}
+
+
+def parameters_given(study: ChannelTable) -> bool:
+    """Whether scale and zero point were given, so that no range led to them."""
+    return study.kind == "params" or study.range_from == "given qparams"
 
 
 def csv_settings(study: ChannelTable) -> dict[str, Any]:
@@ -64,11 +74,11 @@ def csv_settings(study: ChannelTable) -> dict[str, Any]:
 
 
 def build_document(
-    study: ChannelTable, channel: int | str | None, created: str, lines: str | None, code: str, *, every: bool = False
+    study: ChannelTable, channel: int | str | None, created: str, lines: str | None, code: str, rows: int | None = None
 ) -> dict[str, Any]:
     """The document of one result; see :meth:`~perchq_widget.report.documents.ChannelReport.document`."""
     shown = study.worst if channel is None else study.index_of(channel)
-    rows = take_rows(study.frame, every=every)
+    taken = take_rows(study.frame, rows)
     parts = {
         "schema": SCHEMA,
         "kind": study.kind,
@@ -80,15 +90,15 @@ def build_document(
         "versions": _versions(),
         "summary": dict(study.summary),
         "summary_rows": summary_rows(study.summary, study.kind),
-        **_rows(rows),
+        **_rows(taken),
         "findings": [asdict(finding) for finding in study.findings],
-        "errors": [asdict(error) for error in study.errors[: None if every else _MOST_ERRORS]],
+        "errors": [asdict(error) for error in study.errors[: None if rows == 0 else _MOST_ERRORS]],
         "errors_total": len(study.errors),
         "explanation": asdict(explain(study, shown)),
         "convention": _convention(study),
         "figures": _figures(study, shown),
         "lines": lines,
-        "csv_columns": [*rows.columns, *csv_settings(study)],
+        "csv_columns": [*taken.columns, *csv_settings(study)],
         "reproduce": code,
     }
     safe: dict[str, Any] = json_safe(parts)
@@ -125,10 +135,11 @@ def _rows(rows: Rows) -> dict[str, Any]:
 
 def _convention(study: ChannelTable) -> dict[str, Any]:
     convention = get_convention(study.scheme.convention)
+    given = ("scale and zero_point as given", *convention.rules_element)
     return {
         "name": convention.name,
         "title": convention.title,
-        "rule": list(convention.rules(study.scheme)),
+        "rule": list(given if parameters_given(study) else convention.rules(study.scheme)),
         "checked": f"Checked against {convention.checked}.",
         "source": f"Source: {convention.source}.",
     }

@@ -128,21 +128,20 @@ class ChannelReport:
 
         return self.typed if self.typed is not None else format_lines(self.study.lines)
 
-    def document(self, channel: int | str | None = None) -> dict[str, Any]:
+    def document(self, channel: int | str | None = None, *, rows: int | None = None) -> dict[str, Any]:
         """Everything that a rendering needs, as one JSON-safe dict (schema ``perchq.report/1``).
 
         ``channel`` (name or number) is the one in figures and formulas; None is the worst. Keys: schema, kind, title,
         caption, created, tensor, settings, versions, summary, summary_rows, columns, rows, rows_total, rows_note,
         display_rows, row_flags, findings, errors, errors_total, explanation, convention, figures, lines, csv_columns,
-        reproduce. Non-finite floats are the strings ``"inf"``, ``"-inf"``, ``"nan"``. Up to 200 channels all rows are
-        there in table order, above that the worst 100. All texts in it are untrusted.
-        """
-        return self._document(channel, every=False)
+        reproduce. Non-finite floats are the strings ``"inf"``, ``"-inf"``, ``"nan"``. All texts in it are untrusted.
 
-    def _document(self, channel: int | str | None, *, every: bool) -> dict[str, Any]:
+        Up to 200 channels all rows are there in table order, above that the worst 100. ``rows`` sets another number:
+        all rows where there are no more than that, else the worst, worst first; 0 is every row and every bad line.
+        """
         lines = self.lines
         code = reproduce(self.study, lines=lines, source=self.source)
-        return documents.build_document(self.study, channel, self.created, lines, code, every=every)
+        return documents.build_document(self.study, channel, self.created, lines, code, rows)
 
     def to_csv(self, path: PathLike, overwrite: bool = False) -> Path:
         """Write the table as CSV, settings in columns behind the table's own; see :func:`~.export.csv_text`."""
@@ -152,7 +151,7 @@ class ChannelReport:
     def to_json(self, path: PathLike, overwrite: bool = False) -> Path:
         """Write :meth:`document` as strict JSON, with every row and every bad line."""
         check_target(path, overwrite)
-        return write_atomic(path, json_text(self._document(None, every=True)), overwrite)
+        return write_atomic(path, json_text(self.document(rows=0)), overwrite)
 
     def to_html(self, path: PathLike, overwrite: bool = False) -> Path:
         """Write one HTML page that needs nothing else: no script, no file beside it, no network."""

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import secrets
 import shutil
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from perchq_widget.core.errors import QuantTypeError, QuantValueError
+from perchq_widget.core.errors import QuantError, QuantTypeError, QuantValueError
 from perchq_widget.report.text import clean_name, csv_safe, whole_text
 
 if TYPE_CHECKING:
@@ -28,22 +30,68 @@ class TargetFolderError(QuantValueError, FileNotFoundError):
     """The file cannot be put there: its folder is missing, or the path is a folder itself."""
 
 
+class TargetWriteError(QuantError, OSError):
+    """The operating system refused the file; ``errno`` says why, ``__cause__`` is its own error."""
+
+
+_NEXT_STEPS = {
+    errno.ENAMETOOLONG: "choose a shorter name",
+    errno.ENOSPC: "make room on the disk or choose another one",
+    errno.EDQUOT: "make room on the disk or choose another one",
+    errno.EACCES: "choose a folder that you may write to",
+    errno.EPERM: "choose a folder that you may write to",
+    errno.EROFS: "choose a folder that you may write to",
+    errno.ELOOP: "it is a link that leads back to itself; remove it or choose another name",
+}
+
+
 def check_target(path: str | os.PathLike[str], overwrite: bool = False) -> Path:
     """Return ``path`` as a Path that may be written; to be asked before the work, not after it.
 
-    Raises TargetExistsError for a file that is there (unless ``overwrite``), TargetFolderError for a missing folder
-    or a path that is a folder, QuantTypeError for a path that is no path.
+    Raises TargetExistsError for a file that is there (unless ``overwrite``), TargetFolderError for a missing folder,
+    a path that is a folder or a link into a missing one, QuantTypeError for what is no path, QuantValueError for a
+    name that no file can have, TargetWriteError for one that this file system refuses.
     """
     if not str(path) or not isinstance(path, (str, os.PathLike)):
         raise QuantTypeError(f"path must be the name of a file, a str or a Path, got {path!r}")
-    target = Path(path).expanduser()
+    try:
+        return _checked(Path(path).expanduser(), overwrite)
+    except QuantError:
+        raise
+    except OSError as error:
+        raise _refused(path, error) from error
+    except (ValueError, RuntimeError, TypeError) as error:  # a NUL, a lone surrogate, an unknown ~user, bytes
+        raise QuantValueError(f"path must be a name that a file can have ({error}), got {str(path)!r:.200}") from error
+
+
+def _checked(target: Path, overwrite: bool) -> Path:
+    """``target`` if the checks that :func:`check_target` lists pass; raises OSError and ValueError as they come."""
+    with suppress(FileNotFoundError, NotADirectoryError):
+        target.lstat()  # unlike is_dir() and exists(), says why a name is impossible
     if target.is_dir():
         raise TargetFolderError(f"path must name a file, but {str(target)!r} is a folder; add a file name to it")
     if not target.parent.is_dir():
         raise TargetFolderError(f"path: the folder {str(target.parent)!r} does not exist; create it first")
     if target.exists() and not overwrite:
         raise TargetExistsError(f"{str(target)!r} exists and is left as it is; pass overwrite=True to replace it")
+    if target.is_symlink():
+        end = Path(os.path.realpath(target))
+        if end.is_symlink():
+            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
+        if not end.parent.is_dir():
+            raise TargetFolderError(
+                f"{str(target)!r} is a link into the folder {str(end.parent)!r}, which does not exist; create it first"
+            )
     return target
+
+
+def _refused(path: str | os.PathLike[str], error: OSError) -> TargetWriteError:
+    """What the operating system said, about the path that the user gave and not about our temporary file."""
+    step = _NEXT_STEPS.get(error.errno or 0, "choose another name or folder")
+    reason = error.strerror or type(error).__name__
+    refusal = TargetWriteError(f"{str(path)!r:.200} cannot be written: {reason}; {step}")
+    refusal.errno = error.errno
+    return refusal
 
 
 def write_atomic(path: str | os.PathLike[str], data: bytes | str, overwrite: bool = False) -> Path:
@@ -51,21 +99,32 @@ def write_atomic(path: str | os.PathLike[str], data: bytes | str, overwrite: boo
 
     The bytes go to a temporary file in the same folder, reach the disk, and take the name in one step. A link is
     followed; a replaced file keeps its permissions. On any failure the temporary file is removed; only a killed
-    process can leave one behind (hidden, ``.NAME.*.tmp``). Raises like :func:`check_target`, and OSError from the disk.
+    process can leave one behind (hidden, ``.NAME.*.tmp``). Raises like :func:`check_target`, and TargetWriteError for
+    what the disk refuses.
     """
     given = check_target(path, overwrite)
     target = Path(os.path.realpath(given))
     payload = data.encode("utf-8") if isinstance(data, str) else data
-    temporary = target.with_name(f".{target.name[:80]}.{secrets.token_hex(6)}.tmp")
+    temporary = target.with_name(f".{_stem(target.name)}.{secrets.token_hex(6)}.tmp")
     try:
         _write_through(temporary, payload)
         if target.exists():
             shutil.copymode(target, temporary)
         check_target(given, overwrite)
         os.replace(temporary, target)  # noqa: PTH105 - one rename(2), named as what it is
+    except OSError as error:
+        if isinstance(error, QuantError):
+            raise
+        raise _refused(path, error) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
     return given
+
+
+def _stem(name: str) -> str:
+    """The beginning of ``name``, short enough that the temporary file's own name is never too long in bytes."""
+    return os.fsencode(name)[:80].decode("utf-8", "ignore")
 
 
 def _write_through(path: Path, payload: bytes) -> None:
@@ -81,7 +140,9 @@ def csv_text(table: pd.DataFrame, settings: Mapping[str, object]) -> str:
 
     The first line is the header, there are no comments, and every row carries the settings, so the file explains
     itself and ``pandas.read_csv(path)[table.columns]`` gives back the same floats (shortest form that reads back
-    exactly; ``inf`` as such, NaN as an empty cell; with pandas before 3 pass ``float_precision="round_trip"``).
+    exactly; ``inf`` as such, NaN as an empty cell; with pandas before 3 pass ``float_precision="round_trip"``). To
+    have channels called ``NA`` or ``007`` back too, add ``dtype={"channel": str}, keep_default_na=False,
+    na_values=[""]``.
     Text cells are made visible (:func:`~perchq_widget.report.text.clean_name`) and formula-safe
     (:func:`~perchq_widget.report.text.csv_safe`, undone by ``csv_restore``); the JSON export holds names exactly.
     """

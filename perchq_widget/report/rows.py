@@ -41,16 +41,23 @@ class Rows:
 
 
 def worst_first(sqnr_db: NDArray[np.float64]) -> NDArray[np.intp]:
-    """Positions from lowest to highest SQNR; ties in table order, channels without a value (NaN) last."""
-    return np.argsort(sqnr_db, kind="stable")
+    """Positions from lowest to highest SQNR; ties in table order.
+
+    Channels without a value (NaN: no finite number in them) come first, for nothing else is known of them.
+    """
+    return np.argsort(np.where(np.isnan(sqnr_db), -np.inf, sqnr_db), kind="stable")
 
 
-def take_rows(table: pd.DataFrame, *, every: bool = False) -> Rows:
-    """All rows in table order up to 200 (or if ``every``), else the worst 100."""
+def take_rows(table: pd.DataFrame, most: int | None = None) -> Rows:
+    """All rows in table order if there are at most ``most`` (0: any number), else the ``most`` worst, worst first.
+
+    None is what a page can hold: all up to 200, else the worst 100.
+    """
     total = len(table)
+    keep = (total if total <= MOST_ROWS else WORST_ROWS) if most is None else most
     shown = table
-    if total > MOST_ROWS and not every:
-        shown = table.iloc[worst_first(table["sqnr_db"].to_numpy(dtype=np.float64))[:WORST_ROWS]]
+    if 0 < keep < total:
+        shown = table.iloc[worst_first(table["sqnr_db"].to_numpy(dtype=np.float64))[:keep]]
     columns = [str(column) for column in table.columns]
     series = [shown[column].tolist() for column in table.columns]
     texts = [_texts(name, cells, "n" in columns) for name, cells in zip(columns, series, strict=True)]
@@ -60,7 +67,7 @@ def take_rows(table: pd.DataFrame, *, every: bool = False) -> Rows:
 def _texts(column: str, cells: Sequence[object], measured: bool) -> list[str]:
     """A typed bound keeps its decimals; of a measured one, seven digits are all that float32 holds."""
     if measured and column in ("min", "max"):
-        return [short_number(float(str(cell)), 7) for cell in cells]
+        return [short_number(float(str(cell)), 7, commas=False) for cell in cells]
     return [format_cell(column, cell) for cell in cells]
 
 

@@ -17,7 +17,7 @@ FONT = "Liberation Sans, Arial, Helvetica, DejaVu Sans"
 BLUE, VERMILLION, ORANGE, SKY, PINK = "#0072B2", "#D55E00", "#E69F00", "#56B4E9", "#CC79A7"
 INK, GREY, FAINT = "#222222", "#666666", "#DDDDDD"
 # Text in the mark's hue, dark enough to read on white (contrast 4.5 and more).
-VERMILLION_INK, ORANGE_INK, PINK_INK, BLUE_INK = "#A84300", "#8A5A00", "#9C3F76", "#005A8E"
+VERMILLION_INK, PINK_INK, BLUE_INK = "#A84300", "#9C3F76", "#005A8E"
 
 
 def num(value: float) -> str:

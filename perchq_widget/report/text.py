@@ -69,13 +69,16 @@ def format_number(x: object) -> str:
     return _tidy_exponent(f"{value:.{digits}g}")
 
 
-def short_number(x: float, digits: int = 4) -> str:
-    """Write a value for an axis or a label: ``digits`` significant digits, whole numbers below 1e7 with commas."""
+def short_number(x: float, digits: int = 4, *, commas: bool = True) -> str:
+    """Write a value for an axis or a label: ``digits`` significant digits, whole numbers below 1e7 in full.
+
+    ``commas`` group a whole number's thousands; in a column they would stand beside decimals that have none.
+    """
     value = float(x)
     if not math.isfinite(value):
         return _nonfinite(value)
     if value == int(value) and abs(value) < 1e7:
-        return f"{int(value):,}"
+        return f"{int(value):,}" if commas else str(int(value))
     return _tidy_exponent(f"{value:.{digits}g}")
 
 
@@ -100,7 +103,7 @@ def format_cell(column: str, value: object) -> str:
         return f"{number:.2f}"
     if column in _INTEGER_COLUMNS and math.isfinite(number) and number == int(number):
         return str(int(number))
-    return short_number(number) if column in _SHORT_COLUMNS else format_number(value)
+    return short_number(number, commas=False) if column in _SHORT_COLUMNS else format_number(value)
 
 
 def clean_name(name: str) -> str:

@@ -37,7 +37,7 @@ def read_records(lines: object, columns: Sequence[str]) -> Iterator[Record]:
     if isinstance(lines, (str, os.PathLike)):
         return _without_header(split_records(_file_text(Path(lines))), columns)
     if isinstance(lines, (bytes, bytearray, memoryview)):
-        return _without_header(split_records(_decode(bytes(lines), "the uploaded file")), columns)
+        return _without_header(split_records(_decode(bytes(lines), "the input")), columns)
     pandas = sys.modules.get("pandas")
     if pandas is not None and isinstance(lines, pandas.DataFrame):
         return _frame_records(lines, columns)

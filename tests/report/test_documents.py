@@ -13,10 +13,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from report.samples import EXAMPLE, HOSTILE_NAMES, calculator, hostile, tensor
+from report.samples import EXAMPLE, HOSTILE_NAMES, calculator, hostile, read_csv, tensor
 
 import perchq_widget as pq
 from perchq_widget.report.documents import ChannelReport
+from perchq_widget.report.figures import overview_svg
+from perchq_widget.report.summary import summary_rows
 from perchq_widget.report.text import clean_name, csv_restore
 
 KEYS = {
@@ -63,6 +65,72 @@ def test_the_figures_and_formulas_are_of_the_channel_asked_for() -> None:
     assert "Channel filter_3" in report.document(3)["figures"]["titles"]["histogram"]
     with pytest.raises(pq.QuantValueError, match="did you mean 'filter_"):
         report.document("filter_O")
+
+
+def test_the_rule_in_force_is_the_one_that_was_used() -> None:
+    weights = np.ones((2, 3), dtype=np.float32)
+    given = pq.QParams([0.5, 0.25], [0, 1], dtype="qint8", convention="pytorch", ch_axis=0)
+    for report in (pq.calculate("a,0.5,3,2", mode="params"), pq.analyze(weights, qparams=given)):
+        rule = report.document()["convention"]["rule"]
+        assert rule[0] == "scale and zero_point as given"
+        assert not [line for line in rule if line.startswith(("scale =", "zero_point =", "min ="))]
+        assert rule[-1] == "dequantized = (quantized - zero_point) * scale"
+    assert calculator().document()["convention"]["rule"][0].startswith("scale = ")
+
+
+def test_no_observer_is_named_where_none_ran(tmp_path: Path) -> None:
+    weights = np.ones((2, 3), dtype=np.float32)
+    for report in (calculator(), pq.calculate("a,1,0,1", mode="params"), pq.analyze(weights, ranges=(-1.0, 1.0))):
+        assert report.document()["settings"]["observer"] is None
+    assert pd.read_csv(calculator().to_csv(tmp_path / "a.csv"))["observer"].isna().all()
+    assert json.loads(calculator().to_json(tmp_path / "a.json").read_text())["settings"]["observer"] is None
+    assert tensor().document()["settings"]["observer"] == "minmax"
+
+
+def test_rows_chooses_how_many() -> None:
+    report = tensor(300)
+    for rows, held in ((0, 300), (1000, 300), (300, 300), (299, 299), (150, 150), (1, 1), (None, 100)):
+        assert len(report.document(rows=rows)["rows"]) == held
+    few = tensor().document(rows=3)
+    place = few["columns"].index("sqnr_db")
+    assert [row[place] for row in few["rows"]] == sorted(tensor().table["sqnr_db"])[:3]
+    assert [row[0] for row in tensor().document(rows=16)["rows"]] == tensor().table["channel"].tolist()
+
+
+def without_values() -> ChannelReport:
+    """A report with one channel whose SQNR is NaN, for it holds no finite number."""
+    weights = np.random.default_rng(3).normal(size=(4, 8)).astype(np.float32)
+    weights[2] = np.nan
+    report = pq.analyze(weights)
+    frame = report.table
+    frame.loc[2, ["sqnr_db", "mse", "cosine", "max_abs_error", "mean_abs_error", "pct_error"]] = np.nan
+    summary = report.summary | {"worst_channel": "2", "worst_sqnr_db": math.nan}
+    return ChannelReport(dataclasses.replace(report.study, frame=frame, summary=summary))
+
+
+def test_a_channel_without_a_value_is_the_worst_and_breaks_nothing(tmp_path: Path) -> None:
+    report = without_values()
+    document = report.document()
+    assert document["explanation"]["channel"] == "2"
+    place = document["columns"].index("sqnr_db")
+    assert (document["rows"][2][place], document["display_rows"][2][place]) == ("nan", "nan")
+    assert document["row_flags"][2] == []
+    assert dict(document["summary_rows"])["Worst channel"] == "2, no value"
+    assert "worst and selected: 2, no value" in document["figures"]["overview"]
+    assert [row[0] for row in report.document(rows=2)["rows"]][0] == "2"
+    for kind in FORMATS:
+        assert write(report, kind, tmp_path / kind).stat().st_size > 100
+    assert read_csv(tmp_path / "csv")["sqnr_db"].isna().tolist() == [False, False, True, False]
+
+
+def test_a_tensor_without_any_finite_value() -> None:
+    report = without_values()
+    frame = report.table.iloc[[2]].reset_index(drop=True)
+    summary = report.summary | dict.fromkeys(("sqnr_db", "mean_abs_error", "max_abs_error", "pct_error"), math.nan)
+    rows = dict(summary_rows(summary, "tensor"))
+    assert rows["Overall SQNR"] == "no value"
+    assert rows["Largest absolute error"] == "nan"
+    assert "no value" in overview_svg(["2"], frame["sqnr_db"], 0, 0, 20.0)
 
 
 def test_many_channels_keep_the_worst() -> None:
@@ -164,7 +232,7 @@ def test_exports_refuse_to_overwrite(kind: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", [*FORMATS, "pdf"])
 def test_exports_refuse_before_any_work(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ChannelReport, "_document", pytest.fail)
+    monkeypatch.setattr(ChannelReport, "document", pytest.fail)
     with pytest.raises(FileNotFoundError):
         write(calculator(), kind, tmp_path / "missing" / "out")
 
@@ -188,7 +256,7 @@ def test_a_failing_export_leaves_the_earlier_file(kind: str, tmp_path: Path, mon
 @pytest.mark.parametrize("make", [calculator, hostile, tensor, lambda: tensor(300)])
 def test_csv_reads_back_to_the_same_floats(make: Any, tmp_path: Path) -> None:
     report = make()
-    back = pd.read_csv(report.to_csv(tmp_path / "a.csv"))
+    back = read_csv(report.to_csv(tmp_path / "a.csv"))
     table = report.table
     assert list(back.columns[: len(table.columns)]) == list(table.columns)
     assert len(back) == len(table)
@@ -198,7 +266,7 @@ def test_csv_reads_back_to_the_same_floats(make: Any, tmp_path: Path) -> None:
 
 
 def test_csv_says_how_it_was_made(tmp_path: Path) -> None:
-    back = pd.read_csv(calculator().to_csv(tmp_path / "a.csv"))
+    back = read_csv(calculator().to_csv(tmp_path / "a.csv"))
     facts = back.iloc[0]
     assert facts["dtype"] == "qint8"
     assert facts["scheme"] == "affine"
@@ -210,8 +278,16 @@ def test_csv_says_how_it_was_made(tmp_path: Path) -> None:
     assert list(back.columns) == calculator().document()["csv_columns"]
 
 
+@pytest.mark.parametrize("name", ["NA", "nan", "None", "007", "1e5", "True"])
+def test_csv_names_stay_names(name: str, tmp_path: Path) -> None:
+    weights = np.ones((2, 3), dtype=np.float32)
+    back = read_csv(pq.analyze(weights, channel_names=[name, "other"], name="NA").to_csv(tmp_path / "a.csv"))
+    assert back["channel"].tolist() == [name, "other"]
+    assert back["tensor"].tolist() == ["NA", "NA"]
+
+
 def test_csv_names_are_formula_safe_and_restorable(tmp_path: Path) -> None:
-    back = pd.read_csv(hostile().to_csv(tmp_path / "a.csv"), keep_default_na=False)
+    back = read_csv(hostile().to_csv(tmp_path / "a.csv"))
     assert not [cell for cell in back["channel"] if cell[0] in "=+-@\t\r\n"]
     assert [csv_restore(cell) for cell in back["channel"]] == [clean_name(name) for name in HOSTILE_NAMES]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import math
@@ -17,6 +18,7 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from report.samples import read_csv
 
 from perchq_widget.core.errors import QuantError, QuantTypeError
 from perchq_widget.report import export
@@ -116,6 +118,62 @@ def test_a_link_is_followed(tmp_path: Path) -> None:
     assert real.read_text() == "new"
 
 
+def refusal(path: Path | str, data: str = "x", *, overwrite: bool = False) -> QuantError:
+    with pytest.raises(QuantError) as caught:
+        write_atomic(path, data, overwrite)
+    assert ".tmp" not in str(caught.value)
+    return caught.value
+
+
+@pytest.mark.parametrize("name", ["a\0b.csv", "\ud800.csv", "~no-such-user-here/a.csv"])
+def test_a_name_that_no_file_can_have(tmp_path: Path, name: str) -> None:
+    error = refusal(name if name.startswith("~") else f"{tmp_path}/{name}")
+    assert isinstance(error, ValueError)
+    assert "path must be a name" in str(error) or "does not exist" in str(error)
+    assert names(tmp_path) == []
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="other limits there")
+def test_a_name_that_is_too_long(tmp_path: Path) -> None:
+    error = refusal(tmp_path / ("x" * 300))
+    assert isinstance(error, OSError)
+    assert error.errno == errno.ENAMETOOLONG
+    assert "shorter name" in str(error)
+    # The temporary file's name is longer than the file's own and has to fit as well.
+    for longest in ("x" * 255, "é" * 127):
+        assert write_atomic(tmp_path / longest, "x").exists()
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="no /proc here")
+def test_a_folder_that_takes_no_files_is_named_by_the_users_path() -> None:
+    error = refusal("/proc/x")
+    assert isinstance(error, OSError)
+    assert str(error).startswith("'/proc/x' cannot be written: ")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links need a privilege there")
+def test_links_that_lead_nowhere(tmp_path: Path) -> None:
+    link, loop, fresh = tmp_path / "link.csv", tmp_path / "loop.csv", tmp_path / "fresh.csv"
+    link.symlink_to(tmp_path / "missing" / "a.csv")
+    assert isinstance(error := refusal(link), FileNotFoundError)
+    assert "link.csv' is a link into the folder" in str(error)
+    loop.symlink_to(loop)
+    for overwrite in (False, True):
+        assert "leads back to itself" in str(refusal(loop, overwrite=overwrite))
+    fresh.symlink_to(tmp_path / "made.csv")
+    assert write_atomic(fresh, "x").read_text() == (tmp_path / "made.csv").read_text() == "x"
+
+
+def test_what_the_disk_refuses_is_our_error_and_names_the_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", ".hidden.tmp")
+
+    monkeypatch.setattr(export, "_write_through", refuse)
+    error = refusal(tmp_path / "a.csv")
+    assert isinstance(error, OSError)
+    assert str(error).endswith("a.csv' cannot be written: Permission denied; choose a folder that you may write to")
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="needs SIGKILL")
 @pytest.mark.parametrize("moment", ["fsync", "replace"])
 def test_a_killed_export_leaves_the_earlier_file(tmp_path: Path, moment: str) -> None:
@@ -141,7 +199,7 @@ SETTINGS = {"tensor": "=conv", "dtype": "qint8", "scheme": "affine", "ch_axis": 
 
 
 def read(text: str) -> pd.DataFrame:
-    return pd.read_csv(io.StringIO(text), keep_default_na=True)
+    return read_csv(io.StringIO(text))
 
 
 @given(st.lists(st.floats(), min_size=1, max_size=30))

@@ -144,7 +144,7 @@ def test_files_that_hold_no_text_lines(tmp_path: Path) -> None:
     path.write_bytes("é,0,1,2".encode("latin-1"))
     with pytest.raises(QuantValueError, match=r"latin\.csv is not UTF-8 text \(byte 0"):
         parse_lines(path)
-    with pytest.raises(QuantValueError, match="the uploaded file is not UTF-8"):
+    with pytest.raises(QuantValueError, match="the input is not UTF-8"):
         parse_lines(path.read_bytes())
     with pytest.raises(QuantValueError, match="is a folder"):
         parse_lines(tmp_path)
