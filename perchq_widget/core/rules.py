@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .affine import PYTORCH_EPS
+from .affine import LARGEST_ZERO_POINT, PYTORCH_EPS
 from .findings import Finding, Severity
 from .schemes import QuantScheme
 
@@ -54,13 +54,18 @@ def findings_of(hits: Iterable[Hit], names: list[str]) -> tuple[Finding, ...]:
                 hit.severity,
                 names[row],
                 float(hit.values[row]),
-                prefix + hit.message.format(value=f"{float(hit.values[row]):.6g}"),
+                prefix + hit.message.format(value=_shown(float(hit.values[row]))),
                 hit.next_step,
             )
             for row in rows
         ]
     order = {"error": 0, "warning": 1, "info": 2}
     return tuple(sorted(found, key=lambda finding: order[finding.severity]))
+
+
+def _shown(value: float) -> str:
+    """Whole numbers, such as codes and counts, with all their digits."""
+    return str(int(value)) if value.is_integer() and abs(value) < LARGEST_ZERO_POINT else f"{value:.6g}"
 
 
 def finding_names(hits: Iterable[Hit], n_channels: int) -> list[str]:
@@ -95,6 +100,7 @@ def line_findings(frame: Any, mode: str, scheme: QuantScheme) -> tuple[Finding, 
     low, high = column["min"].astype(float), column["max"].astype(float)
     zero = column["zero_point"].astype(float)
     overflow = np.abs(column["raw_quantized"].astype(float) - column["quantized"].astype(float))
+    sqnr = column["sqnr_db"].astype(float)
     off_grid = (zero < scheme.quant_min) | (zero > scheme.quant_max)
     not_symmetric = (zero != 0) & (scheme.symmetric and mode == "params" and scheme.convention == "calculator")
     ranges = mode == "ranges"
@@ -104,8 +110,8 @@ def line_findings(frame: Any, mode: str, scheme: QuantScheme) -> tuple[Finding, 
             "Include 0 in the range, or use a runtime's convention, which does so by itself."),
         Hit("clipped", "warning", overflow > 1, overflow, "the sample is clipped by {value} codes.",
             "Widen the range to hold the sample, or accept the loss."),
-        Hit("low-sqnr", "warning", np.asarray(column["sqnr_db"], float) < LOW_SQNR_DB,
-            np.asarray(column["sqnr_db"], float), f"SQNR is {{value}} dB, below {LOW_SQNR_DB:g} dB.",
+        Hit("low-sqnr", "warning", (sqnr < LOW_SQNR_DB) & (overflow <= 1), sqnr,
+            f"SQNR is {{value}} dB, below {LOW_SQNR_DB:g} dB.",
             "The sample is small beside the step; narrow the range or use more bits.", lowest_is_worst=True),
         Hit("not-symmetric", "warning", not_symmetric, zero,
             "zero_point {value} is used as typed, but symmetric means 0.", "Choose scheme 'affine', or write 0."),

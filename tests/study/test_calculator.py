@@ -232,3 +232,8 @@ def test_overall_sqnr_of_numbers_whose_squares_leave_float64() -> None:
     assert huge == pytest.approx(pq.calculate("a,-1,1,1\nb,-0.1,1,3").summary["sqnr_db"], rel=1e-12)
     small = pq.calculate("a,-1e-200,1e-200,0.3e-200").summary["sqnr_db"]
     assert small == pytest.approx(43.69382861635198, rel=1e-12)
+
+
+def test_a_clipped_sample_is_not_told_to_narrow_its_range() -> None:
+    assert [finding.rule for finding in pq.calculate("a,-1,1,5").findings] == ["clipped"]
+    assert [finding.rule for finding in pq.calculate("a,-1,1,0.003").findings] == ["low-sqnr"]
