@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from perchq_widget.cli.output import check_targets, finish, print_error
+from perchq_widget.core.errors import QuantValueError
 
 # The reader refuses 16 MB; one byte more than that is enough for it to see.
 READ_LIMIT = 16_000_001
@@ -34,6 +35,8 @@ def read_lines(file: str) -> Path | bytes:
     """The path to read, or the bytes of standard input for ``-``."""
     if file != "-":
         return Path(file)
+    if sys.stdin is None:
+        raise QuantValueError("standard input is closed; name a file or give it lines: perchq calc < lines.csv")
     if sys.stdin.isatty():
         print_error("reading lines from the keyboard; end with Ctrl-D (Windows: Ctrl-Z, Enter)")
     return sys.stdin.buffer.read(READ_LIMIT)

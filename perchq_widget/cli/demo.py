@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import os
 import shutil
 import subprocess
@@ -14,8 +13,8 @@ from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from perchq_widget.cli.output import OK, print_report
-from perchq_widget.core.errors import MissingExtra, QuantError
+from perchq_widget.cli.output import OK, need, print_report
+from perchq_widget.core.errors import QuantError
 from perchq_widget.report.document import MIMETYPE
 from perchq_widget.report.export import write_atomic
 
@@ -115,7 +114,7 @@ def analyze_model(out: Path) -> list[Path]:
             print_layer(name, api.analyze(source[name]))
     report = api.analyze(source[LAYER])
     print()
-    print_report(report.document(), max_rows=12)
+    print_report(report.document(rows=12))
     return [
         report.to_csv(out / f"{LAYER}.csv", overwrite=True),
         report.to_pdf(out / f"{LAYER}.pdf", overwrite=True),
@@ -202,9 +201,3 @@ def lab_command() -> list[str]:
     """JupyterLab of this interpreter. It refuses to run as root unless told; containers often have no other user."""
     root = hasattr(os, "geteuid") and os.geteuid() == 0
     return [sys.executable, "-m", "jupyter", "lab", *(["--allow-root"] if root else [])]
-
-
-def need(package: str, extra: str) -> None:
-    """Raise MissingExtra with the pip line unless ``package`` can be imported."""
-    if importlib.util.find_spec(package) is None:
-        raise MissingExtra(package, extra)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import importlib.util
+import os
 import re
 import sys
 from collections.abc import Sequence
@@ -10,7 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from perchq_widget.cli.terminal import Look, coloured, table_lines
-from perchq_widget.core.errors import LineError, QuantValueError
+from perchq_widget.core.errors import LineError, MissingExtra, QuantValueError
+from perchq_widget.report.export import TargetExistsError, check_target
 from perchq_widget.report.text import clean_name
 
 if TYPE_CHECKING:
@@ -34,12 +37,24 @@ def print_error(message: str) -> None:
 
 
 def check_targets(options: argparse.Namespace) -> None:
-    """Refuse existing files before the work, not after it; raises QuantValueError."""
-    for path in targets(options).values():
-        if path.exists() and not options.overwrite:
-            raise QuantValueError(f"{path} exists; choose another name or add --overwrite")
-        if not path.parent.is_dir():
-            raise QuantValueError(f"{path}: there is no folder {path.parent}; make it first")
+    """Refuse files that cannot be written before the work, not after it; raises QuantError."""
+    taken: dict[str, str] = {}
+    for name, path in targets(options).items():
+        try:
+            check_target(path, options.overwrite)
+        except TargetExistsError:
+            raise QuantValueError(f"{path} exists; choose another name or add --overwrite") from None
+        other = taken.setdefault(os.path.normcase(os.path.realpath(path.expanduser())), name)
+        if other != name:
+            raise QuantValueError(f"--{other} and --{name} both name {path}; give each a file of its own")
+    if options.pdf is not None:
+        need("typst", "pdf")
+
+
+def need(package: str, extra: str) -> None:
+    """Raise MissingExtra with the pip line unless ``package`` can be imported."""
+    if importlib.util.find_spec(package) is None:
+        raise MissingExtra(package, extra)
 
 
 def targets(options: argparse.Namespace) -> dict[str, Path]:
@@ -48,13 +63,18 @@ def targets(options: argparse.Namespace) -> dict[str, Path]:
 
 
 def finish(report: ChannelReport, options: argparse.Namespace) -> int:
-    """Print the report, list its bad lines, write the files; returns the exit code."""
-    print_report(report.document(), options.rows)
-    sys.stdout.flush()
-    print_bad_lines(report.errors)
+    """Write the files, print the report, list its bad lines; returns the exit code.
+
+    In this order because a reader such as ``head`` may end the printing, and files and bad lines are not its business.
+    """
     for name, path in targets(options).items():
         written = getattr(report, f"to_{name}")(path, overwrite=options.overwrite)
         print_error(f"wrote {written}")
+    try:
+        print_report(report.document(rows=options.rows))
+        sys.stdout.flush()
+    finally:
+        print_bad_lines(report.errors)
     return SOME_BAD if report.errors else OK
 
 
@@ -67,33 +87,16 @@ def print_bad_lines(errors: Sequence[LineError]) -> None:
         print_error(f"{count} left out; the others were computed")
 
 
-def print_report(document: dict[str, Any], max_rows: int) -> None:
-    """Caption, table, summary and findings of a report document on stdout."""
+def print_report(document: dict[str, Any]) -> None:
+    """Caption, the rows that the document holds, summary and findings on stdout."""
     look = Look.of(sys.stdout)
     lines = [coloured(clean_name(document["caption"]), "bold", look), ""]
-    rows, note = choose_rows(document, max_rows)
-    shown = [document["display_rows"][i] for i in rows]
-    lines += table_lines(document["columns"], shown, [document["row_flags"][i] for i in rows], look)
-    lines += [f"   ({note})"] if note else []
+    lines += table_lines(document["columns"], document["display_rows"], document["row_flags"], look)
+    held, total = len(document["rows"]), document["rows_total"]
+    lines += [f"   (the worst {held} of {total} channels, worst first; --csv holds all)"] if held < total else []
     lines += ["", *summary_lines(document), *finding_lines(document, look)]
     for line in lines:
         print(line)
-
-
-def choose_rows(document: dict[str, Any], max_rows: int) -> tuple[list[int], str]:
-    """Positions of the rows to show, in the document's order, and a note where some are not shown.
-
-    The rows with the lowest SQNR stay; 0 for ``max_rows`` keeps all that the document holds.
-    """
-    held, total = len(document["rows"]), document["rows_total"]
-    keep = held if max_rows == 0 else min(held, max_rows)
-    if keep == total:
-        return list(range(held)), ""
-    place = document["columns"].index("sqnr_db")
-    sqnr = [float(row[place]) for row in document["rows"]]
-    # A channel that is nan has no signal and no error: nothing to look at.
-    worst = sorted(range(held), key=lambda i: float("inf") if sqnr[i] != sqnr[i] else sqnr[i])[:keep]
-    return sorted(worst), f"the worst {keep} of {total} channels; --csv holds all"
 
 
 def summary_lines(document: dict[str, Any]) -> list[str]:

@@ -14,7 +14,8 @@ EXIT_CODES = """exit codes:
   0    done
   1    done, but some lines of the input were bad; they are listed on stderr
   2    nothing computed, or a file could not be written; the reason is on stderr
-  130  interrupted"""
+  130  interrupted
+  141  the reader of the output left early, as in `perchq ... | head`; files were written before"""
 
 LINES_HELP = """One line per channel, split at semicolons, else tabs, else commas, else blanks:
   --mode ranges   channel,min,max,sample
@@ -64,7 +65,9 @@ def _add_calc(commands: Any) -> None:
     purpose = "Quantize one sample per channel from calibration ranges or from given parameters."
     text = f"{purpose}\n\n{LINES_HELP}\n\n{MARKS}"
     parser = _add(commands, "calc", calc.calc, "calculate from lines of text", text)
-    parser.add_argument("file", nargs="?", default="-", metavar="FILE", help="a text or CSV file; - or nothing: stdin")
+    parser.add_argument(
+        "file", nargs="?", type=_name, default="-", metavar="FILE", help="a text or CSV file; - or nothing: stdin"
+    )
     parser.add_argument("--mode", default="ranges", help="what the lines hold: ranges or params (default: %(default)s)")
     _add_scheme(parser, convention="calculator")
     parser.add_argument("--tensor-name", default="tensor", metavar="NAME", help="name in the caption and the exports")
@@ -75,7 +78,7 @@ def _add_calc(commands: Any) -> None:
 def _add_analyze(commands: Any) -> None:
     text = f"Quantize a stored tensor and measure the error of each channel.\n\n{MARKS}"
     parser = _add(commands, "analyze", tensors.analyze, "analyze a tensor in a .npy, .npz or .safetensors file", text)
-    parser.add_argument("file", type=Path, metavar="FILE", help="a .npy, .npz or .safetensors file")
+    parser.add_argument("file", type=_path, metavar="FILE", help="a .npy, .npz or .safetensors file")
     parser.add_argument("--tensor", metavar="NAME", help="which tensor, where the file holds several")
     _add_scheme(parser, convention="pytorch")
     parser.add_argument("--granularity", default="channel", help="channel or tensor (default: %(default)s)")
@@ -98,7 +101,7 @@ def _add_demo(commands: Any) -> None:
 def _add_out(parser: argparse.ArgumentParser) -> None:
     default = Path("build") / "demo"
     parser.add_argument(
-        "--out", type=Path, default=default, metavar="DIR", help="where the notebook and the results go (%(default)s)"
+        "--out", type=_path, default=default, metavar="DIR", help="where the notebook and the results go (%(default)s)"
     )
 
 
@@ -111,11 +114,21 @@ def _add_scheme(parser: argparse.ArgumentParser, convention: str) -> None:
 
 def _add_outputs(parser: argparse.ArgumentParser) -> None:
     for name in FORMATS:
-        parser.add_argument(f"--{name}", type=Path, metavar="PATH", help=f"write the report as {name.upper()}")
+        parser.add_argument(f"--{name}", type=_path, metavar="PATH", help=f"write the report as {name.upper()}")
     parser.add_argument("--overwrite", action="store_true", help="replace files that exist")
     parser.add_argument(
         "--rows", type=_row_count, default=40, metavar="N", help="most rows to print, worst kept; 0: all (%(default)s)"
     )
+
+
+def _name(text: str) -> str:
+    if not text.strip():
+        raise argparse.ArgumentTypeError(f"must be the name of a file or folder, got {text!r}")
+    return text
+
+
+def _path(text: str) -> Path:
+    return Path(_name(text))
 
 
 def _row_count(text: str) -> int:

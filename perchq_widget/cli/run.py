@@ -22,14 +22,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     Bad input is a message on stderr and a code, never a traceback; only argparse's own --help and usage errors leave
     by SystemExit.
     """
+    _replace_closed_streams()
     _write_anything()
     try:
         options = build_parser().parse_args(argv)
         code: int = options.command(options)
         sys.stdout.flush()
     except BrokenPipeError:
-        # The interpreter flushes once more at exit and would complain.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_unwritten()
         return READER_GONE
     except KeyboardInterrupt:
         print_error("interrupted")
@@ -40,9 +40,27 @@ def main(argv: Sequence[str] | None = None) -> int:
         return complain("no usable line in the input")
     except MemoryError:
         return complain("not enough memory")
-    except (QuantError, OSError) as error:
+    except QuantError as error:
+        return complain(str(error))
+    except OSError as error:  # a full disk behind stdout, for one
+        _drop_unwritten()
         return complain(str(error))
     return code
+
+
+def _drop_unwritten() -> None:
+    """Let what stdout could not take go: the interpreter flushes once more at exit and would complain."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _replace_closed_streams() -> None:
+    """``>&-`` leaves no stream at all; what would go there goes nowhere, and files do not get its number."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115,PTH123 - for the process's life
 
 
 def _write_anything() -> None:

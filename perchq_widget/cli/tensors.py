@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import sys
+from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 from perchq_widget.cli.output import check_targets, complain, finish
+from perchq_widget.core.errors import QuantValueError
 from perchq_widget.report.text import clean_name
 
 if TYPE_CHECKING:
@@ -23,7 +25,7 @@ def analyze(options: argparse.Namespace) -> int:
     name = options.tensor if options.tensor is not None else only_name(source)
     if name is None:
         return list_tensors(source, options)
-    record = source[name]
+    record = pick(source, name)
     report = api.analyze(
         record,
         dtype=options.dtype,
@@ -35,6 +37,15 @@ def analyze(options: argparse.Namespace) -> int:
         convention=options.convention,
     )
     return finish(report, options)
+
+
+def pick(source: TensorSource, name: str) -> TensorRecord:
+    """The tensor of that name; for an unknown one QuantValueError with near names, or how to see them all."""
+    if name in source:
+        return source[name]
+    near = get_close_matches(name, source, n=3) or [known for known in source if name.lower() in known.lower()][:3]
+    hint = f"did you mean {' or '.join(map(repr, near))}? " if near else ""
+    raise QuantValueError(f"no tensor {name!r} in {source.name}; {hint}without --tensor its {len(source)} are listed")
 
 
 def only_name(source: TensorSource) -> str | None:

@@ -213,6 +213,60 @@ def test_files_are_replaced_only_when_asked(perchq: Caller) -> None:
     assert Path("r.csv").read_text(encoding="utf-8") != "kept"
 
 
+@pytest.mark.parametrize("same", ["same", "./same", "sub/../same"])
+def test_one_file_cannot_take_two_formats(perchq: Caller, same: str) -> None:
+    Path("sub").mkdir()
+    run = perchq("calc", "--csv", "same", "--json", same, "--overwrite", stdin=EXAMPLE)
+    assert run.code == 2
+    assert "--csv and --json both name" in run.err
+    assert run.out == ""
+    assert not Path("same").exists()
+
+
+@pytest.mark.parametrize("arguments", [["calc", "--csv", ""], ["analyze", ""], ["calc", " "], ["demo", "--out", ""]])
+def test_an_empty_name_is_no_name(perchq: Caller, arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ending:
+        perchq(*arguments)
+    assert ending.value.code == 2
+    assert "must be the name of a file" in capsys.readouterr().err
+
+
+def test_paths_that_cannot_be_written_are_refused_before_the_work(perchq: Caller) -> None:
+    for path in ("a\0b", "x" * 300):
+        run = perchq("calc", "--csv", path, stdin=EXAMPLE)
+        assert (run.code, run.out) == (2, "")
+        assert run.err.startswith("perchq: error: ")
+        assert ".tmp" not in run.err
+        assert run.err.count("\n") == 1
+
+
+def test_a_missing_extra_is_an_error_before_the_work(perchq: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    run = perchq("calc", "--csv", "r.csv", "--pdf", "r.pdf", stdin=EXAMPLE)
+    assert run.code == 2
+    assert 'pip install "perchq_widget[pdf]"' in run.err
+    assert not Path("r.csv").exists()
+
+
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        ("conv3.weight", "did you mean 'conv2.weight' or 'conv1.weight'"),
+        ("C", "did you mean 'conv1.bias' or 'conv1.weight' or 'conv2.bias'?"),
+        ("zzz", "without --tensor its 8 are listed"),
+    ],
+)
+def test_an_unknown_tensor_is_answered_with_names(perchq: Caller, typed: str, said: str) -> None:
+    run = perchq("analyze", MODEL, "--tensor", typed)
+    assert run.code == 2
+    assert said in run.err
+    assert "list(source)" not in run.err
+
+
+def test_what_was_wrong_with_standard_input_is_not_called_an_upload(perchq: Caller) -> None:
+    assert "upload" not in perchq("calc", stdin=b"\xff,0,1,2").err
+
+
 def test_a_missing_folder_is_an_error_before_the_work(perchq: Caller) -> None:
     run = perchq("calc", "--csv", "no/such/r.csv", stdin=EXAMPLE)
     assert run.code == 2
@@ -223,8 +277,16 @@ def test_rows_keep_the_worst_channels(perchq: Caller) -> None:
     run = perchq("analyze", MODEL, "--tensor", "fc1.weight", "--rows", "3", "--csv", "c.csv")
     worst = set(pd.read_csv("c.csv").nsmallest(3, "sqnr_db").index.astype(str))
     assert {line[3:].split()[0] for line in run.out.splitlines()[3:6]} == worst
-    assert "the worst 3 of 64 channels" in run.out
-    assert "of 64 channels" not in perchq("analyze", MODEL, "--tensor", "fc1.weight", "--rows", "0").out
+    assert "the worst 3 of 64 channels, worst first" in run.out
+
+
+@pytest.mark.parametrize(("rows", "printed"), [(0, 300), (300, 300), (250, 250), (150, 150), (7, 7)])
+def test_rows_are_as_many_as_asked_for(perchq: Caller, rows: int, printed: int) -> None:
+    np.save("w.npy", np.random.default_rng(5).normal(size=(300, 4)).astype(np.float32))
+    lines = perchq("analyze", "w.npy", "--rows", rows).out.splitlines()
+    table = lines[3 : lines.index("", 2)]
+    assert [line for line in table if "of 300 channels" in line] == table[printed:]
+    assert len(table) == printed + (printed < 300)
 
 
 @pytest.mark.parametrize("count", ["-1", "many", "1.5"])
@@ -277,6 +339,7 @@ def test_the_help_names_the_exit_codes() -> None:
         done = subprocess.run(command(*arguments, "--help"), capture_output=True, text=True, check=True)
         assert "exit codes:" in done.stdout
         assert "some lines of the input were bad" in done.stdout
+        assert "141" in done.stdout
 
 
 def test_the_version() -> None:
@@ -314,6 +377,54 @@ def test_a_reader_that_leaves_early_is_no_trouble() -> None:
         process.stdin.close()
         assert process.stderr.read() == b""
         assert process.wait() == 141
+
+
+@pytest.mark.skipif(os.name == "nt", reason="POSIX pipes")
+def test_files_and_bad_lines_do_not_depend_on_the_reader(tmp_path: Path) -> None:
+    # A pipe without a reader: the first write to it fails.
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        done = subprocess.run(
+            command("calc", "--csv", "r.csv", "--json", "r.json"), input=f"{EXAMPLE}bad,1\n".encode(),
+            stdout=writing, stderr=subprocess.PIPE, cwd=tmp_path, check=False,
+        )  # fmt: skip
+    finally:
+        os.close(writing)
+    assert done.returncode == 141
+    assert len(pd.read_csv(tmp_path / "r.csv")) == 4
+    assert (tmp_path / "r.json").exists()
+    assert done.stderr.decode().splitlines()[:2] == ["perchq: wrote r.csv", "perchq: wrote r.json"]
+    assert b"line 5: " in done.stderr
+    assert b"Traceback" not in done.stderr
+
+
+@pytest.mark.skipif(os.name == "nt", reason="the redirections are a POSIX shell's")
+@pytest.mark.parametrize(
+    ("redirection", "code", "said"),
+    [
+        (">&-", 0, "perchq: wrote r.csv\n"),
+        (">&- 2>&-", 0, ""),
+        ("<&-", 2, "perchq: error: standard input is closed; name a file or give it lines: perchq calc < lines.csv\n"),
+        ("2>&-", 0, ""),
+    ],
+)
+def test_closed_streams_are_no_trouble(tmp_path: Path, redirection: str, code: int, said: str) -> None:
+    line = f'"{sys.executable}" -m perchq_widget calc --csv r.csv {redirection}'
+    done = subprocess.run(["sh", "-c", line], input=EXAMPLE, capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert (done.returncode, done.stderr) == (code, said)
+    assert (tmp_path / "r.csv").exists() == (code == 0)
+    assert ("filter_3" in done.stdout) == (redirection == "2>&-")
+    assert "wrote" not in done.stdout
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+def test_a_full_disk_behind_the_output_is_one_line() -> None:
+    line = f'"{sys.executable}" -m perchq_widget calc > /dev/full'
+    done = subprocess.run(["sh", "-c", line], input=EXAMPLE, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert "No space left" in done.stderr
 
 
 @pytest.mark.skipif(os.name == "nt", reason="POSIX signals")

@@ -117,7 +117,7 @@ def test_a_channel_without_a_value_is_the_worst_and_breaks_nothing(tmp_path: Pat
     assert document["row_flags"][2] == []
     assert dict(document["summary_rows"])["Worst channel"] == "2, no value"
     assert "worst and selected: 2, no value" in document["figures"]["overview"]
-    assert [row[0] for row in report.document(rows=2)["rows"]][0] == "2"
+    assert report.document(rows=2)["rows"][0][0] == "2"
     for kind in FORMATS:
         assert write(report, kind, tmp_path / kind).stat().st_size > 100
     assert read_csv(tmp_path / "csv")["sqnr_db"].isna().tolist() == [False, False, True, False]

@@ -63,7 +63,8 @@ def test_short_number(value: float, shown: str) -> None:
         ("clipped", np.bool_(True), "yes"), ("clipped", False, "no"), ("clipped", 12, "12"),
         ("pct_error", 0.456621, "0.4566"),
         ("scale", 2.2 / 255, "0.00862745"), ("channel", "<b>\u202e", "<b>⟨U+202E⟩"), ("findings", None, ""),
-        ("quantized", math.nan, "nan"), ("max_abs_error", 1000.0, "1000"), ("min", -1000.0, "-1000"), ("n", 4608, "4608"),
+        ("quantized", math.nan, "nan"), ("max_abs_error", 1000.0, "1000"), ("min", -1000.0, "-1000"),
+        ("n", 4608, "4608"),
     ],
 )  # fmt: skip
 def test_format_cell(column: str, value: object, shown: str) -> None:
