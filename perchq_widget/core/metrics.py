@@ -119,22 +119,32 @@ def channel_errors(array: Array, ch_axis: int, qparams: QParams, ranges: Channel
 class _Reach:
     """Per channel: which of the slow steps its values can need. Kernels are monotone, so the ends decide."""
 
-    clips: npt.NDArray[np.bool_]
+    below: npt.NDArray[np.bool_]
+    above: npt.NDArray[np.bool_]
     unsafe: npt.NDArray[np.bool_]
     nonfinite: npt.NDArray[np.bool_]
 
     @classmethod
     def of(cls, qparams: QParams, ranges: ChannelRanges) -> _Reach:
         params = qparams.expand(slice(None), 0)
-        clips = np.zeros(ranges.min_val.shape, bool)
-        for end in ranges.known():
-            raw = raw_codes(end[:, None], qparams, params)[:, 0]
-            clips |= (raw < qparams.quant_min) | (raw > qparams.quant_max)
-        return cls(clips, ranges.unsafe, ranges.n_nan + ranges.n_inf > 0)
+        low, high = (raw_codes(end[:, None], qparams, params)[:, 0] for end in ranges.known())
+        bad = ranges.n_nan + ranges.n_inf > 0
+        return cls(low < qparams.quant_min, high > qparams.quant_max, ranges.unsafe, bad)
 
-    def within(self, channels: slice) -> tuple[bool, bool, bool]:
-        """(clips, unsafe, nonfinite) of a block that holds these channels."""
-        return bool(self.clips[channels].any()), bool(self.unsafe[channels].any()), bool(self.nonfinite[channels].any())
+    def within(self, channels: slice) -> _Steps:
+        """What a block that holds these channels needs."""
+        needs = (self.below, self.above, self.unsafe, self.nonfinite)
+        return _Steps(*(bool(each[channels].any()) for each in needs))
+
+
+@dataclass(frozen=True, slots=True)
+class _Steps:
+    """Whether a block clips below or above, needs float64 sums, holds values that are not finite."""
+
+    below: bool
+    above: bool
+    unsafe: bool
+    nonfinite: bool
 
 
 class _Worker:
@@ -154,15 +164,14 @@ class _Worker:
         blocks = (each[:size].reshape(shape) for each in (levels, other, mask))
         return (*blocks, ones[: shape[1 - self.axis]])  # type: ignore[return-value]
 
-    def add(self, x: Array, params: Expanded, sums: Array, reach: tuple[bool, bool, bool]) -> None:
+    def add(self, x: Array, params: Expanded, sums: Array, steps: _Steps) -> None:
         """Add this block's sums to ``sums``, a (rows, channels) view."""
-        clips, unsafe, nonfinite = reach
         e, other, mask, ones = self._scratch((x.shape[0], x.shape[1]))
-        finite = np.isfinite(x) if nonfinite else None
+        finite = np.isfinite(x) if steps.nonfinite else None
         with np.errstate(invalid="ignore", over="ignore", under="ignore"):
             self.qparams.rules.levels(x, params, e)
-            if clips:
-                clamp(e, params.low, params.high, self.axis, other)
+            if steps.below or steps.above:
+                clamp(e, params.low if steps.below else None, params.high if steps.above else None, self.axis, other)
                 np.not_equal(e, other, out=mask)
                 sums[_CLIPPED] += count(mask if finite is None else mask & finite, self.axis)
                 e, other = other, e
@@ -173,7 +182,7 @@ class _Worker:
             if finite is not None:
                 x = np.where(finite, x, 0)
                 e[~finite] = 0
-            if unsafe and self.dtype.itemsize < 8:
+            if steps.unsafe and self.dtype.itemsize < 8:
                 x, e, ones = (each.astype(np.float64) for each in (x, e, ones))
             self._add_sums(x, e, ones, sums)
 

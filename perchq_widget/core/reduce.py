@@ -34,10 +34,13 @@ def count(mask: Array, axis: int) -> Array:
     return np.asarray(words.sum(2).view(np.uint8).sum(1) + tail)
 
 
-def clamp(a: Array, low: Array, high: Array, axis: int, out: Array) -> None:
-    """``a`` limited to low..high, which vary along ``axis``."""
-    if axis == 0:
+def clamp(a: Array, low: Array | None, high: Array | None, axis: int, out: Array) -> None:
+    """``a`` limited to low..high, which vary along ``axis``; None where no value can pass that end."""
+    if low is not None and high is not None and axis == 0:
         np.clip(a, low, high, out=out)
-    else:  # np.clip is five times slower where the bounds vary along the last axis
+        return
+    # one end alone is cheaper, and np.clip is five times slower where the bounds vary along the last axis
+    if high is not None:
         np.minimum(a, high, out=out)
-        np.maximum(out, low, out=out)
+    if low is not None:
+        np.maximum(a if high is None else out, low, out=out)
