@@ -70,11 +70,11 @@ def _shown(value: float) -> str:
 
 def finding_names(hits: Iterable[Hit], n_channels: int) -> list[str]:
     """Per channel, the rules that meet it, joined with "; "."""
-    names: list[list[str]] = [[] for _ in range(n_channels)]
+    names = [""] * n_channels
     for hit in hits:
         for row in np.flatnonzero(hit.where):
-            names[row].append(hit.rule)
-    return ["; ".join(each) for each in names]
+            names[row] = f"{names[row]}; {hit.rule}" if names[row] else hit.rule
+    return names
 
 
 def scale_hits(scale: Values, low: Values, high: Values, scheme: QuantScheme) -> list[Hit]:
