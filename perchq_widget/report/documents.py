@@ -16,7 +16,7 @@ from perchq_widget.core.schemes import QuantScheme
 from perchq_widget.report import document as documents
 from perchq_widget.report.export import check_target, csv_text, json_text, write_atomic
 from perchq_widget.report.html import html_fragment, html_page
-from perchq_widget.report.reproduce import reproduce
+from perchq_widget.report.reproduce import Code, notebook_code, reproduce
 from perchq_widget.report.text import clean_name, plural
 from perchq_widget.study.channels import ChannelTable
 from perchq_widget.study.explain import Explanation, explain
@@ -159,17 +159,27 @@ class ChannelReport:
         return write_atomic(path, html_page(self.document()), overwrite)
 
     def to_notebook(self, path: PathLike, overwrite: bool = False) -> Path:
-        """Write a Jupyter notebook that shows the result and computes it again when run."""
+        """Write a Jupyter notebook that shows the result and computes it again when run in its folder, as Jupyter does.
+
+        A tensor's file is named from the notebook's folder where they share one below the root, so that they can move
+        together, else in full. A tensor without a file is in the notebook itself up to 1 MiB, in a folded cell; above
+        that a cell says what to assign.
+        """
         import nbformat
 
         check_target(path, overwrite)
-        return write_atomic(path, nbformat.writes(self.notebook()) + "\n", overwrite)
+        return write_atomic(path, nbformat.writes(self.notebook(Path(path).expanduser().parent)) + "\n", overwrite)
 
-    def notebook(self) -> NotebookNode:
-        """The notebook that :meth:`to_notebook` writes."""
+    def notebook(self, folder: PathLike | None = None) -> NotebookNode:
+        """The notebook that :meth:`to_notebook` writes into ``folder``; None is where this program runs."""
         from perchq_widget.report.notebook import to_notebook
 
-        return to_notebook(self)
+        return to_notebook(self, folder)
+
+    def notebook_code(self, folder: PathLike | None = None) -> Code:
+        """Python for a notebook in ``folder`` that gives this report again."""
+        where = None if folder is None else Path(folder)
+        return notebook_code(self.study, lines=self.lines, source=self.source, folder=where)
 
     def to_pdf(self, path: PathLike, overwrite: bool = False) -> Path:
         """Write a PDF, typeset from the notebook by the exporter ``perchq-pdf``. Needs the extra ``pdf``."""

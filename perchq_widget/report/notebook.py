@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from perchq_widget.report.document import MIMETYPE
@@ -14,22 +16,29 @@ if TYPE_CHECKING:
     from nbformat import NotebookNode
 
     from perchq_widget.report.documents import ChannelReport
+    from perchq_widget.report.reproduce import Code
+
+# JupyterLab and perchq-pdf fold the cell by the first; Jupyter Book by the second.
+_FOLDED = {"jupyter": {"source_hidden": True}, "tags": ["hide-input"]}
 
 
-def to_notebook(report: ChannelReport) -> NotebookNode:
+def to_notebook(report: ChannelReport, folder: str | os.PathLike[str] | None = None) -> NotebookNode:
     """Title, the code that gives the result again, and the result as that code's output.
 
+    ``folder`` is where the notebook will be; files are named from there. None: as they were given.
     Names and lines enter code as ASCII literals and Markdown as character references, so that none can be more than
     text. The settings are in the metadata under ``perchq``. Cell ids are counted, so equal reports give equal files.
     """
     from nbformat import v4
 
-    document = report.document()
-    cells = [
-        v4.new_markdown_cell(_title(document), id="title"),
-        v4.new_code_cell(document["reproduce"], id="compute", execution_count=1),
-        _output_cell(document, repr(report), "report", 2),
-        v4.new_markdown_cell(_next_steps(document), id="next-steps"),
+    document, code, run = report.document(), report.notebook_code(folder), count(1)
+    cells = [v4.new_markdown_cell(_title(document), id="title")]
+    if code.folded:
+        cells.append(v4.new_code_cell(code.folded, id="values", execution_count=next(run), metadata=_FOLDED))
+    cells += [
+        v4.new_code_cell(code.shown, id="compute", execution_count=next(run)),
+        _output_cell(document, repr(report), "report", next(run)),
+        v4.new_markdown_cell(_next_steps(code), id="next-steps"),
     ]
     return _notebook(cells, document)
 
@@ -44,9 +53,8 @@ def _title(document: dict[str, Any]) -> str:
     return f"# {markdown_text(document['title'])}\n\n{markdown_text(document['caption'])}"
 
 
-def _next_steps(document: dict[str, Any]) -> str:
-    placeholder = document["kind"] == "tensor" and "\ntensor = None\n" in document["reproduce"]
-    first = "Assign the tensor where the first code cell says so. " if placeholder else ""
+def _next_steps(code: Code) -> str:
+    first = "Assign what the first code cell asks for. " if code.to_assign else ""
     return (
         f"{first}Change a setting above and run all cells. `report.table` is the table as a DataFrame; "
         "`report.to_csv`, `to_json`, `to_html` and `to_pdf` write it to a file; `pq.show()` opens the live panel."

@@ -2,33 +2,99 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from perchq_widget.report.code import call, comment, lines_literal
+from perchq_widget.report.packed import MOST_BYTES, UNPACK, packed
 from perchq_widget.study.channels import ChannelTable
 
 _LONGEST_LIST = 64
+_FILE_SUFFIXES = (".npy", ".npz", ".safetensors")
+
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    """``shown`` is what a person reads and edits; ``folded`` holds values that it needs, "" where there are none.
+
+    ``to_assign``: whether ``shown`` has placeholders, and raises until they are filled.
+    """
+
+    shown: str
+    folded: str = ""
+    to_assign: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Value:
+    """How one value gets into the code: lines to read, a statement to fold away, and the argument that uses it."""
+
+    shown: Sequence[str] = ()
+    folded: str = ""
+    argument: str = ""
 
 
 def reproduce(study: ChannelTable, *, lines: str | None, source: str | None) -> str:
-    """Statements that end with ``report = ...``.
+    """Statements that end with ``report = ...``, short enough to print.
 
-    ``lines`` is the calculator's input as text. ``source`` is the file that a tensor was read from; without one, the
-    tensor is a placeholder that says what to assign.
+    ``lines`` is the calculator's input as text. ``source`` is the file that a tensor was read from. What has no file
+    and is too long to read is a placeholder that says what to assign; run as it is, it raises that.
     """
+    return _code(study, lines, _file(source), pack=False).shown
+
+
+def notebook_code(study: ChannelTable, *, lines: str | None, source: str | None, folder: Path | None) -> Code:
+    """The same for a notebook, which holds values of up to 1 MiB itself, folded away.
+
+    ``folder`` is where the notebook will be, and where Jupyter runs it: the file is named from there if both lie in a
+    common folder below the root, so that they can move together, else in full. None: the file as it was given.
+    """
+    file = _file(source)
+    named = file if file is None or folder is None else path_from(folder, file)
+    return _code(study, lines, named, pack=True)
+
+
+def path_from(folder: Path, file: str) -> str:
+    """``file`` relative to ``folder``, with forward slashes, or in full if they have nothing but the root in common."""
+    # The file's own link is kept: what it points to may have another suffix.
+    target = Path(os.path.realpath(Path(file).parent)) / Path(file).name
+    start = Path(os.path.realpath(folder))
+    try:
+        common = Path(os.path.commonpath([target, start]))
+    except ValueError:  # another drive
+        return str(target)
+    return str(target) if common == Path(common.anchor) else Path(os.path.relpath(target, start)).as_posix()
+
+
+def _file(source: str | None) -> str | None:
+    """``source`` if it is a file that can be opened again, and not the name of an object."""
+    return source if source is not None and source.lower().endswith(_FILE_SUFFIXES) and Path(source).is_file() else None
+
+
+def _code(study: ChannelTable, lines: str | None, file: str | None, *, pack: bool) -> Code:
     if study.kind != "tensor":
-        return _calculator(study, lines if lines is not None else "")
-    label = {"ch_axis": study.ch_axis, "name": study.name} | _channel_names(study)
-    steps = ["import perchq_widget as pq", "", *_tensor(study, source), ""]
+        return Code(_calculator(study, lines if lines is not None else ""))
+    label = {"ch_axis": study.ch_axis, "name": study.name}
+    values = [_tensor(study, file, pack)]
     if study.range_from == "given qparams":
-        steps += [*_qparams(study), "", f"report = {call('pq.analyze', 'tensor, qparams=qparams', label)}"]
-        return "\n".join(steps)
-    first = "tensor"
-    if study.calibration is not None:
-        steps += [*_ranges(study), ""]
-        first = "tensor, ranges=ranges"
-    return "\n".join([*steps, f"report = {call('pq.analyze', first, _settings(study) | label)}"])
+        values.append(_qparams(study, pack))
+        settings = label
+    else:
+        values += [] if study.calibration is None else [_ranges(study, pack)]
+        settings = _settings(study) | label
+    values.append(_channel_names(study, pack))
+    arguments = ", ".join(value.argument for value in values if value.argument)
+    blocks = ["import perchq_widget as pq", *("\n".join(value.shown) for value in values if value.shown)]
+    shown = "\n\n".join([*blocks, f"report = {call('pq.analyze', arguments, settings)}"])
+    folded = "\n".join(value.folded for value in values if value.folded)
+    to_assign = any(line.endswith(" = None") for value in values for line in value.shown)
+    return Code(shown, UNPACK + folded if folded else "", to_assign)
 
 
 def _calculator(study: ChannelTable, lines: str) -> str:
@@ -46,13 +112,6 @@ def _calculator(study: ChannelTable, lines: str) -> str:
     return f"{head}report = {call('pq.calculate', 'lines', arguments)}"
 
 
-def _tensor(study: ChannelTable, source: str | None) -> list[str]:
-    if source is not None and Path(source).is_file():
-        return [f"tensor = pq.open_source({source!a})[{study.name!a}]"]
-    about = f"{study.name}, {study.tensor_dtype}, shape {study.shape}"
-    return [comment(f"ASSIGN the tensor here: {about}"), "tensor = None"]
-
-
 def _settings(study: ChannelTable) -> dict[str, Any]:
     """The arguments of ``analyze`` that choose parameters; those at their default are left out if they are rare."""
     scheme = study.scheme
@@ -62,32 +121,72 @@ def _settings(study: ChannelTable) -> dict[str, Any]:
     return {name: getattr(scheme, name) for name in usual} | given
 
 
-def _ranges(study: ChannelTable) -> list[str]:
+def _tensor(study: ChannelTable, file: str | None, pack: bool) -> _Value:
+    if file is not None:
+        return _Value([f"tensor = pq.open_source({file!a})[{study.name!a}]"], "", "tensor")
+    about = f"the tensor here: {study.name}, {study.tensor_dtype}, shape {study.shape}"
+    if pack and study.array is not None and study.array.nbytes <= MOST_BYTES:
+        return _folded("tensor", packed(study.array), about)
+    return _Value(_placeholder("tensor", about), "", "tensor")
+
+
+def _ranges(study: ChannelTable, pack: bool) -> _Value:
     """Given ranges as a literal while that is readable."""
     assert study.calibration is not None
-    low, high = (end.tolist() for end in study.calibration)
-    if len(low) > _LONGEST_LIST:
-        return [comment(f"ASSIGN (min_val, max_val), {len(low)} of each, as the analysis was given"), "ranges = None"]
-    return [f"ranges = ({low!r}, {high!r})"]
+    low, high = study.calibration
+    if len(low) <= _LONGEST_LIST:
+        return _Value([f"ranges = ({low.tolist()!r}, {high.tolist()!r})"], "", "ranges=ranges")
+    about = f"(min_val, max_val), {len(low)} of each, as the analysis was given"
+    both: NDArray[Any] = np.stack([low, high])
+    if pack and both.nbytes <= MOST_BYTES:
+        return _folded("ranges", f"tuple({packed(both)})", about, "ranges=ranges")
+    return _Value(_placeholder("ranges", about), "", "ranges=ranges")
 
 
-def _qparams(study: ChannelTable) -> list[str]:
+def _qparams(study: ChannelTable, pack: bool) -> _Value:
     """Given parameters as a literal while that is readable."""
-    q = study.qparams
-    if q.scale.size > _LONGEST_LIST:
-        about = f"the pq.QParams of this tensor, {q.scale.size} scales and zero points: see the exported table"
-        return [comment(f"ASSIGN {about}"), "qparams = None"]
+    q, argument = study.qparams, "qparams=qparams"
     arguments = {
-        "zero_point": q.zero_point.tolist(),
         "dtype": q.dtype,
         "convention": q.convention,
         "ch_axis": q.ch_axis,
         "quant_min": q.quant_min,
         "quant_max": q.quant_max,
     }
-    return [f"qparams = {call('pq.QParams', repr(q.scale.tolist()), arguments)}"]
+    if q.scale.size <= _LONGEST_LIST:
+        given = f"{q.scale.tolist()!r}, {q.zero_point.tolist()!r}"
+        return _Value([f"qparams = {call('pq.QParams', given, arguments)}"], "", argument)
+    about = f"the pq.QParams of this tensor, {q.scale.size} scales and zero points: see the exported table"
+    if pack and q.scale.nbytes + q.zero_point.nbytes <= MOST_BYTES:
+        folded = f"scale = {packed(q.scale)}\nzero_point = {packed(q.zero_point)}"
+        return _Value([f"qparams = {call('pq.QParams', 'scale, zero_point', arguments)}"], folded, argument)
+    return _Value(_placeholder("qparams", about), "", argument)
 
 
-def _channel_names(study: ChannelTable) -> dict[str, list[str]]:
-    named = study.channels != [str(index) for index in range(study.n_channels)]
-    return {"channel_names": study.channels} if named and study.n_channels <= _LONGEST_LIST else {}
+def _channel_names(study: ChannelTable, pack: bool) -> _Value:
+    """Names that were given. They change no number, so where they are too many they are left out, and that is said."""
+    if study.channels == [str(index) for index in range(study.n_channels)]:
+        return _Value()
+    argument = "channel_names=channel_names"
+    if study.n_channels <= _LONGEST_LIST:
+        return _Value([f"channel_names = {study.channels!a}"], "", argument)
+    literal = "".join(f"    {name!a},\n" for name in study.channels)
+    if pack and len(literal) <= MOST_BYTES:
+        return _folded("channel_names", f"[\n{literal}]", f"{study.n_channels} names", argument)
+    return _Value([comment(f"The {study.n_channels} names of the channels are left out; the exported table has them.")])
+
+
+def _folded(variable: str, expression: str, about: str, argument: str = "") -> _Value:
+    note = comment(f"{variable} is in the folded cell above. To take another one, ASSIGN {about}")
+    return _Value([note], f"{variable} = {expression}", argument if argument else variable)
+
+
+def _placeholder(variable: str, about: str) -> list[str]:
+    """What to assign, as a comment and as the error that a run raises until it is done."""
+    error = f"`{variable}` is not assigned yet: in this cell, assign {about}"
+    return [
+        comment(f"ASSIGN {about}"),
+        f"{variable} = None",
+        f"if {variable} is None:",
+        f"    raise pq.QuantValueError({error!a})",
+    ]
