@@ -35,8 +35,8 @@ def blocks(text: str, language: str) -> list[str]:
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A working folder with the model in it, as README and notebooks expect."""
-    shutil.copytree(ROOT / "notebooks" / "models", tmp_path / "models")
+    """A working folder with the checkout's layout, in which the README's files can be written."""
+    shutil.copytree(ROOT / "notebooks", tmp_path / "notebooks", ignore=shutil.ignore_patterns("exports"))
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -50,6 +50,7 @@ def test_readme_python_runs(folder: Path) -> None:
     assert (folder / "conv2.csv").stat().st_size > 0
     assert (folder / "conv2.pdf").read_bytes().startswith(b"%PDF-")
     assert namespace["panel"].report.scheme.reduce_range is True
+    assert namespace["table"]["channel"].tolist() == [str(index) for index in range(32)]
     namespace["panel"].close()
 
 
@@ -100,6 +101,21 @@ def test_readme_describes_every_column() -> None:
     assert described_columns("A tensor's table") == list(pq.analyze(np.eye(3, dtype=np.float32)).table.columns)
 
 
+def test_readme_says_where_the_model_is_without_a_checkout() -> None:
+    """The demo's folder, from the command's own default."""
+    from perchq_widget.cli.parser import build_parser
+
+    options = build_parser().parse_args(["demo"])
+    assert f"`{(options.out / 'models').as_posix()}`" in read("README.md")
+
+
+def test_readme_lists_the_exit_codes_of_the_help() -> None:
+    from perchq_widget.cli.parser import EXIT_CODES
+
+    in_help = re.findall(r"^  (\d+) ", EXIT_CODES, flags=re.MULTILINE)
+    assert re.findall(r"^\| (\d+) \|", read("README.md"), flags=re.MULTILINE) == in_help
+
+
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
 def test_links_lead_somewhere(path: Path) -> None:
     targets = re.findall(r"\]\(([^)\s]+)\)", path.read_text(encoding="utf-8"))
@@ -136,8 +152,7 @@ def test_notebooks_are_stored_clean(path: Path) -> None:
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.name)
 def test_notebooks_run(path: Path, folder: Path) -> None:
     """Every cell runs without error or warning, in a kernel of its own."""
-    target = folder / path.name
-    shutil.copyfile(path, target)
+    target = folder / path.relative_to(ROOT)
     subprocess.run(
         [sys.executable, "-m", "nbconvert", "--to", "notebook", "--execute", "--inplace", str(target)],
         check=True, capture_output=True, timeout=300,

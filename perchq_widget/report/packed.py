@@ -7,7 +7,6 @@ import io
 import zlib
 from typing import Any
 
-import ml_dtypes
 import numpy as np
 from numpy.typing import NDArray
 
@@ -36,7 +35,7 @@ def unpacked(text):
 def packed(array: NDArray[Any]) -> str:
     """``array`` as a Python expression over :data:`UNPACK`; it evaluates to the same type, shape and bits."""
     plain, view = array, ""
-    if hasattr(ml_dtypes, array.dtype.name):
+    if array.dtype.type.__module__ == "ml_dtypes":
         # .npy has no name for these types, so their bits go as integers.
         plain, view = array.view(f"u{array.dtype.itemsize}"), f".view(ml_dtypes.{array.dtype.name})"
     file = io.BytesIO()
