@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike
 
-from perchq_widget.report.histogram_figure import draw_histogram, histogram_title
+from perchq_widget.report.histogram_figure import draw_histogram, draw_nothing, histogram_title
 from perchq_widget.report.number_line_figure import draw_number_line, number_line_title
 from perchq_widget.report.overview_figure import Overview, draw_overview, overview_title
 
@@ -22,14 +22,15 @@ def histogram_svg(hist: ChannelHistogram, width: float = 720, height: float = 26
     A tensor's channel is a filled step histogram with the quantization range as a band, clip lines at its ends with
     their code, value and clipped count, and the smallest and largest value. A calculator's channel, which has no
     counts, is a number line: given range, representable range, and the grid steps around sample and dequantized value.
+    A tensor's channel without any finite value has nothing to draw, and the figure says so.
     """
-    draw = draw_histogram if hist.counts.size else draw_number_line
+    draw = draw_histogram if hist.counts.size else draw_nothing if hist.sample is None else draw_number_line
     return draw(hist, histogram_name(hist), width, height)
 
 
 def histogram_name(hist: ChannelHistogram) -> str:
     """Heading (and alternative text) of :func:`histogram_svg`'s figure."""
-    return histogram_title(hist) if hist.counts.size else number_line_title(hist)
+    return number_line_title(hist) if hist.sample is not None else histogram_title(hist)
 
 
 def overview_svg(

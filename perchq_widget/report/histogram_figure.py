@@ -37,6 +37,13 @@ def draw_histogram(hist: ChannelHistogram, title: str, width: float, height: flo
     return svg.document(width, height, title, parts)
 
 
+def draw_nothing(hist: ChannelHistogram, title: str, width: float, height: float) -> str:
+    """The figure of a channel that holds no finite value."""
+    note = "No finite value to draw; NaN, infinite or too large for the format: " + f"{hist.n_nonfinite:,}"
+    words = svg.text(width / 2, height / 2, note, anchor="middle", fill=svg.GREY)
+    return svg.document(width, height, title, [svg.heading(title, width), words])
+
+
 def histogram_title(hist: ChannelHistogram) -> str:
     """Heading of the figure: the channel, and what was left out of it."""
     left_out = f", {hist.n_nonfinite:,} not finite left out" if hist.n_nonfinite else ""

@@ -15,12 +15,22 @@ def summary_rows(summary: Mapping[str, Any], kind: str) -> list[list[str]]:
         ["Channels", short_number(summary["channels"])],
         ["Clipped", _clipped(summary, kind)],
         *_non_finite(summary),
+        *_errors(summary),
+        ["Worst channel", f"{clean_name(str(summary['worst_channel']))}, {decibels(summary['worst_sqnr_db'])}"],
+        ["Scale range", _range(summary["scale_min"], summary["scale_max"])],
+    ]
+
+
+def _errors(summary: Mapping[str, Any]) -> list[list[str]]:
+    """Means and sums over the values; without a finite one there is nothing that they could say."""
+    if summary.get("n") == 0:
+        labels = ("Mean absolute error", "Largest absolute error", "Percentage error", "Overall SQNR")
+        return [[label, "no value"] for label in labels]
+    return [
         ["Mean absolute error", short_number(summary["mean_abs_error"])],
         ["Largest absolute error", short_number(summary["max_abs_error"])],
         _percentage(summary),
         ["Overall SQNR", decibels(summary["sqnr_db"])],
-        ["Worst channel", f"{clean_name(str(summary['worst_channel']))}, {decibels(summary['worst_sqnr_db'])}"],
-        ["Scale range", _range(summary["scale_min"], summary["scale_max"])],
     ]
 
 

@@ -117,6 +117,9 @@ def test_a_channel_without_a_value_is_the_worst_and_breaks_nothing(tmp_path: Pat
     assert document["row_flags"][2] == []
     assert dict(document["summary_rows"])["Worst channel"] == "2, no value"
     assert "worst and selected: 2, no value" in document["figures"]["overview"]
+    assert "No finite value to draw" in document["figures"]["histogram"]
+    assert "given range" not in document["figures"]["histogram"]
+    assert document["figures"]["titles"]["histogram"] == "Channel 2: 0 values, 8 not finite left out"
     assert report.document(rows=2)["rows"][0][0] == "2"
     for kind in FORMATS:
         assert write(report, kind, tmp_path / kind).stat().st_size > 100
@@ -127,9 +130,10 @@ def test_a_tensor_without_any_finite_value() -> None:
     report = without_values()
     frame = report.table.iloc[[2]].reset_index(drop=True)
     summary = report.summary | dict.fromkeys(("sqnr_db", "mean_abs_error", "max_abs_error", "pct_error"), math.nan)
-    rows = dict(summary_rows(summary, "tensor"))
-    assert rows["Overall SQNR"] == "no value"
-    assert rows["Largest absolute error"] == "nan"
+    for each in (summary, report.summary | {"n": 0}):
+        assert dict(summary_rows(each, "tensor"))["Overall SQNR"] == "no value"
+    rows = dict(pq.analyze(np.full((2, 3), np.nan, dtype=np.float32)).document()["summary_rows"])
+    assert rows["Overall SQNR"] == rows["Largest absolute error"] == rows["Percentage error"] == "no value"
     assert "no value" in overview_svg(["2"], frame["sqnr_db"], 0, 0, 20.0)
 
 

@@ -47,12 +47,14 @@ HISTOGRAMS = {
     "hostile": tensor_channel(-2.1, 2.1, channel=HOSTILE),
     "constant": tensor_channel(0, 3, data=np.full(10, 3.0)),
     "infinite": tensor_channel(-math.inf, math.inf),
+    "nothing": SimpleNamespace(**vars(calculator_channel(math.nan, math.nan, 0, 1e-7, -128, 0))
+                               | {"channel": HOSTILE, "sample": None, "dequantized": None, "n_nonfinite": 5000}),
     "sample": calculator_channel(-1.2, 1, 0.73, 2.2 / 255, 11, 96),
     "beyond": calculator_channel(-0.8, 0.9, 5, 1.7 / 255, -8, 127),
     "point": calculator_channel(3, 3, 3, 3 / 255, -128, 127),
     "no zero": calculator_channel(1, 1.1, 1.05, 0.1 / 255, -2678, 0),
     "zero": calculator_channel(0, 0, 0, 0.0, -128, -128),
-}
+}  # fmt: skip
 OVERVIEWS: dict[str, tuple[list[float], int, int]] = {
     "four": ([46.8, 35.8, 45.8, 43.7], 0, 1),
     "specials": ([46.8, math.inf, -math.inf, math.nan], 1, 2),
