@@ -22,7 +22,7 @@ from .mathml import FormulaError, math_expression, mathml_expression
 from .text import breakable, quote
 
 _MAX_DEPTH = 40
-_LONG_WORD = 70
+_LONG_WORD = 36
 _PARAGRAPHS = frozenset(
     [
         "p",

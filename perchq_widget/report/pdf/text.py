@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable
 
 from .coverage import Coverage
+from .widths import ems
 
 # Invisible by definition and without effect on the order of letters: dropping them loses nothing a reader could see.
 _INVISIBLE = frozenset({0x00AD, 0x200B, 0x200C, 0x200D, 0x2060, 0xFEFF, *range(0xFE00, 0xFE10)})
@@ -15,6 +16,9 @@ _BIDI = frozenset({0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066
 _SEPARATORS = frozenset({0x2028, 0x2029, 0x0085})
 
 _PLAIN = re.compile(r"[\t\n\x20-\x7e]*")
+# Where a reader would break a name, an address or a list of numbers: after a separator, never inside a number.
+_SEGMENT = re.compile(r"[+-]?[0-9.]+[_/:,;=&?]?|[^_./:,;=&?+0-9-]+[_./:,;=&?+-]?|.", re.DOTALL)
+_AVERAGE_EM = 0.55
 _NEIGHBOURS = re.compile(r"(?<=[0-9A-F])⟩⟨(?=U\+)")
 
 
@@ -79,10 +83,26 @@ def quote(text: str) -> str:
 
 
 def breakable(text: str, limit: int) -> str:
-    """Allow a line break inside every unbroken run of more than ``limit`` characters (a zero-width space)."""
-    if len(text) <= limit:
+    """Allow line breaks (zero-width spaces) inside every run that is wider than ``limit`` average characters.
+
+    They come after the separators of a name or an address; a segment nearly as long as the limit may break every
+    few characters, so that wide letters fit a narrow column too. Typst drops the spaces: none is copied out of the PDF.
+    """
+    if 2 * len(text) <= limit:
         return text
-    return re.sub(rf"\S{{{limit}}}(?=\S)", lambda run: run[0] + "\u200b", text)
+    return re.sub(rf"\S{{{limit // 2 + 1},}}", lambda run: _loosened(run[0], limit), text)
+
+
+def _loosened(run: str, limit: int) -> str:
+    # The monospaced face is wider than narrow letters of the serif one.
+    if max(ems(run), 0.51 * len(run)) <= _AVERAGE_EM * limit:
+        return run
+    step = max(1, limit // 4)
+    pieces: list[str] = []
+    for segment in _SEGMENT.findall(run):
+        every = step if 4 * len(segment) > 3 * limit else len(segment)
+        pieces += [segment[at : at + every] for at in range(0, len(segment), every)]
+    return "\u200b".join(pieces)
 
 
 def array(items: Iterable[str]) -> str:

@@ -41,10 +41,30 @@ def test_missing_characters_are_remembered_once_and_grouped():
     assert cleaner.clean("emoji ❤\ufe0f soft\u00adhyphen") == "emoji ❤ softhyphen"
 
 
-def test_breakable_leaves_short_text_alone():
-    assert breakable("short", 10) == "short"
-    assert breakable("a" * 25, 10).split("\u200b") == ["a" * 10, "a" * 10, "a" * 5]
-    assert breakable("aaa bbb", 4) == "aaa bbb"
+@pytest.mark.parametrize(("text", "limit"), [("short", 10), ("aaa bbb", 4), ("two words of nine", 9), ("", 4)])
+def test_breakable_leaves_short_text_alone(text, limit):
+    assert breakable(text, limit) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "pieces"),
+    [
+        ("a" * 11, ["aa", "aa", "aa", "aa", "aa", "a"]),
+        ("encode_layers_weight", ["encode_", "layers_", "weight"]),
+        ("ch_000,-1.25,1.013", ["ch_", "000,", "-1.25,", "1.013"]),
+        ("W" * 9, ["WW", "WW", "WW", "WW", "W"]),
+        ("so abcdefghijkl", ["so ab", "cd", "ef", "gh", "ij", "kl"]),
+    ],
+)
+def test_breakable_breaks_at_separators_and_in_long_segments(text, pieces):
+    """Limit 10: wide letters count for more, numbers stay whole, words that fit are left alone."""
+    assert breakable(text, 10).split("\u200b") == pieces
+
+
+@pytest.mark.parametrize("text", ["a_" * 99, "_" * 50, "1.5," * 40, "-" * 41, "+.+-" * 20, "é⟨U+202E⟩" * 20])
+@pytest.mark.parametrize("limit", [1, 4, 30])
+def test_breakable_loses_no_character(text, limit):
+    assert breakable(text, limit).replace("\u200b", "") == text
 
 
 @pytest.mark.parametrize(("text", "literal"), [('"', '"\\""'), ("\\", '"\\\\"'), ("a\nb\tc", '"a\\nb\\tc"')])
