@@ -11,7 +11,8 @@ _MAX_LINES = 4_000
 _MAX_LINES_IN_ALL = 40_000
 _MAX_COLOURED = 600
 _MAX_CHARS = 2_000_000
-_LINE_CHARS = 88
+_LINE_CHARS = 80
+_PIECE_CHARS = 16
 
 
 def lines_source(text: str, bundle: Bundle) -> str:
@@ -21,7 +22,7 @@ def lines_source(text: str, bundle: Bundle) -> str:
     if len(lines) > most or len(text) > _MAX_CHARS:
         bundle.note(f"A text output of {len(lines):,} lines is cut after {most:,}.")
         lines = [*lines[:most], "[…]"]
-    cleaned = [breakable(bundle.cleaner.clean(line), _LINE_CHARS) for line in lines]
+    cleaned = [bundle.cleaner.clean(line) for line in lines]
     blocks = [cleaned[at : at + _BLOCK_LINES] for at in range(0, len(cleaned), _BLOCK_LINES)]
     return "\n".join(f"#plain-lines({quote(chr(10).join(block))})" for block in blocks)
 
@@ -37,11 +38,14 @@ def coloured_source(text: str, bundle: Bundle) -> str:
 
 
 def _line(runs: list[ansi.Run], bundle: Bundle) -> str:
-    return "{" + ";".join(["[]", *(_run(run, bundle) for run in runs)]) + "}"
+    # A word may change its colour: how long it is shows in the whole line only.
+    longest = max(map(len, "".join(run.text for run in runs).split()), default=0)
+    limit = _PIECE_CHARS if longest > _LINE_CHARS else _LINE_CHARS
+    return "{" + ";".join(["[]", *(_run(run, limit, bundle) for run in runs)]) + "}"
 
 
-def _run(run: ansi.Run, bundle: Bundle) -> str:
-    body = f"raw({quote(breakable(bundle.cleaner.clean(run.text), _LINE_CHARS))})"
+def _run(run: ansi.Run, limit: int, bundle: Bundle) -> str:
+    body = f"raw({quote(breakable(bundle.cleaner.clean(run.text), limit))})"
     options = [f'fill: rgb("{run.colour}")'] if run.colour is not None else []
     options += ['weight: "bold"'] if run.bold else []
     return f"text({', '.join(options)}, {body})" if options else body
