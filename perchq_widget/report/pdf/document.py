@@ -13,7 +13,7 @@ from perchq_widget.report.document import SCHEMA
 from .coverage import missing_notice
 from .document_table import table_view
 from .text import TextCleaner, breakable
-from .values import decibels, items, mapping, number, operators, pair_rows, shorten, text
+from .values import decibels, items, mapping, number, operators, pair_rows, shorten, shorten_middle, text
 
 _MAX_FINDINGS = 60
 _MAX_ERRORS = 200
@@ -44,7 +44,7 @@ def report_view(document: object, cleaner: TextCleaner, add_figure: AddFigure) -
         **_heading(source),
         "tiles": _tiles(source),
         "facts": _facts(source),
-        "summary": pair_rows(source.get("summary_rows")),
+        "summary": _summary(source),
         **_findings(source),
         **_errors(source),
         "explanation": _explanation(mapping(source.get("explanation"))),
@@ -77,9 +77,9 @@ def _heading(source: Mapping[str, Any]) -> View:
     created = text(source.get("created"))
     dated = f" · {created[:10]}" if created else ""
     return {
-        "title": breakable(title[:300], 40),
+        "title": breakable(title[:300], 30),
         "title-size": 22 if len(title) <= 60 else 14,
-        "header": shorten(title, 80),
+        "header": breakable(shorten(title, 80), 60),
         "caption": breakable(text(source.get("caption"))[:1000], 60),
         "kind-title": f"Quantization review · {kind}{dated}",
     }
@@ -96,7 +96,7 @@ def _tiles(source: Mapping[str, Any]) -> list[View]:
         _clipped_tile(summary, channels),
         _tile(
             "Worst channel",
-            ("▼ " if low else "") + shorten(text(summary.get("worst_channel")), 48),
+            ("▼ " if low else "") + shorten_middle(text(summary.get("worst_channel")), 48),
             decibels(summary.get("worst_sqnr_db")),
             tone="low" if low else "plain",
         ),
@@ -126,7 +126,7 @@ def _facts(source: Mapping[str, Any]) -> list[list[str]]:
     tensor, settings = mapping(source.get("tensor")), mapping(source.get("settings"))
     shape = " × ".join(text(side) for side in items(tensor.get("shape"))[:16])
     rows = [
-        ("Name", breakable(text(tensor.get("name"))[:300], 30)),
+        ("Name", text(tensor.get("name"))),
         ("Shape", f"{shape} {text(tensor.get('dtype'))}".strip()),
         ("Channel axis", number(tensor.get("ch_axis"))),
         ("Values", number(tensor.get("n"))),
@@ -138,7 +138,12 @@ def _facts(source: Mapping[str, Any]) -> list[list[str]]:
         ("Convention", text(settings.get("convention"))),
         ("Range from", _range_from(settings)),
     ]
-    return [[label, value] for label, value in rows if value]
+    return [[label, breakable(value[:300], 26)] for label, value in rows if value]
+
+
+def _summary(source: Mapping[str, Any]) -> list[list[str]]:
+    rows = pair_rows(source.get("summary_rows"))
+    return [[breakable(shorten(label, 60), 18), breakable(shorten(value, 400), 22)] for label, value in rows]
 
 
 def _codes(settings: Mapping[str, Any]) -> str:
@@ -171,9 +176,10 @@ def _severity(entry: Mapping[str, Any]) -> str:
 
 def _finding(entry: Mapping[str, Any]) -> View:
     channel = entry.get("channel")
+    name = "all" if channel is None else text(channel)[:120]
     return {
         "severity": _severity(entry),
-        "channel": "all" if channel is None else breakable(text(channel)[:120], 14),
+        "channel": breakable(name, 14 if len(name) <= 16 else 24),
         "message": breakable(text(entry.get("message"))[:2000], 50),
         "next": breakable(text(entry.get("next_step"))[:2000], 50),
     }
@@ -199,27 +205,27 @@ def _line_error(entry: object) -> View:
 def _explanation(entry: Mapping[str, Any]) -> View:
     steps = [mapping(step) for step in items(entry.get("steps"))[:40]]
     return {
-        "title": text(entry.get("title")),
+        "title": breakable(text(entry.get("title")), 60),
         "steps": [
             {
-                "name": text(step.get("name")),
-                "formula": operators(text(step.get("formula"))),
-                "numbers": operators(text(step.get("numbers"))),
-                "result": operators(breakable(text(step.get("result")), 24)),
-                "note": text(step.get("note")),
+                "name": breakable(text(step.get("name")), 20),
+                "formula": breakable(operators(text(step.get("formula"))), 36),
+                "numbers": breakable(operators(text(step.get("numbers"))), 36),
+                "result": breakable(operators(text(step.get("result"))), 20),
+                "note": breakable(text(step.get("note")), 20),
             }
             for step in steps
         ],
-        "source": text(entry.get("source")),
+        "source": breakable(text(entry.get("source")), 70),
     }
 
 
 def _convention(entry: Mapping[str, Any]) -> View:
     foot = " ".join(filter(None, (text(entry.get("checked")), text(entry.get("source")))))
     return {
-        "title": text(entry.get("title")) or text(entry.get("name")),
-        "rule": [operators(text(rule)) for rule in items(entry.get("rule"))[:40]],
-        "foot": foot,
+        "title": breakable(text(entry.get("title")) or text(entry.get("name")), 24),
+        "rule": [breakable(operators(text(rule)), 36) for rule in items(entry.get("rule"))[:40]],
+        "foot": breakable(foot, 36),
     }
 
 

@@ -56,6 +56,12 @@ def shorten(words: str, limit: int) -> str:
     return words if len(words) <= limit else words[: limit - 1] + "…"
 
 
+def shorten_middle(name: str, limit: int) -> str:
+    """Return ``name`` with an ellipsis inside: channels of one tensor differ at their ends."""
+    tail = limit // 2
+    return name if len(name) <= limit else f"{name[: limit - tail - 1]}…{name[-tail:]}"
+
+
 def operators(formula: str) -> str:
     """Return a formula typed on a keyboard with the operators a typesetter would use."""
     for typed, printed in _OPERATORS:
