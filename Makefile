@@ -58,13 +58,13 @@ build: $(STAMPS)/test
 	cd build/clean && bin/perchq demo --no-lab --out demo
 
 chromium:
-	@tools/bootstrap.sh chromium
+	@.ci/bootstrap.sh chromium
 
 clean:
 	rm -rf build dist
 
 $(STAMPS)/venv:
-	PYTHON="$(PYTHON)" tools/bootstrap.sh venv $(VENV)
+	PYTHON="$(PYTHON)" .ci/bootstrap.sh venv $(VENV)
 	@mkdir -p $(STAMPS) && touch $@
 
 $(STAMPS)/demo: $(STAMPS)/venv pyproject.toml tests/constraints.txt

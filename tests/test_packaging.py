@@ -59,7 +59,7 @@ def test_the_sdist_can_be_tested(dist: Path) -> None:
     with tarfile.open(next(dist.glob("*.tar.gz"))) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
     needed = {"Makefile", "LICENSE", "README.md", "CHANGELOG.md", "tests/conftest.py", "tests/constraints.txt"}
-    assert needed | {f"notebooks/{name}" for name in DEMO} | {"tools/bootstrap.sh", ".ci/run"} <= names
+    assert needed | {f"notebooks/{name}" for name in DEMO} | {".ci/bootstrap.sh", ".ci/run"} <= names
 
 
 def test_entry_points(wheel: Path) -> None:

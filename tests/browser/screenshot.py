@@ -1,6 +1,6 @@
-"""Draw docs/panel.png again: the panel on the digits model, in JupyterLab, in an installed Chromium.
+"""Draw notebooks/panel.png again: the panel on the digits model, in JupyterLab, in an installed Chromium.
 
-    .venv/bin/python tools/screenshot.py [--out docs/panel.png] [--width 1400]
+    .venv/bin/python tests/browser/screenshot.py [--out notebooks/panel.png] [--width 1400]
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests"))
 
 from browser.conftest import FLAGS  # noqa: E402 - the path to the tests comes first
@@ -32,7 +32,7 @@ panel
 def main() -> None:
     """Start JupyterLab in a temporary folder, run one cell, photograph its output."""
     parser = argparse.ArgumentParser(description="Draw the README's picture of the panel.")
-    parser.add_argument("--out", type=Path, default=ROOT / "docs" / "panel.png")
+    parser.add_argument("--out", type=Path, default=ROOT / "notebooks" / "panel.png")
     parser.add_argument("--width", type=int, default=1400)
     options = parser.parse_args()
     chromium = find_chromium()
