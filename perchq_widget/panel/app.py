@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import ipywidgets as w
 
-from ..core.errors import LinesError
+from ..core.errors import LinesError, QuantValueError
 from ..report.text import clean_name, escape
 from .charts import HistogramChart, OverviewChart
-from .controls import ChannelSelector, Controls
+from .controls import Controls
 from .details import Banner, Explain, Findings, Tiles
 from .exports import ExportRow
 from .inputs import LinesInput
@@ -18,15 +18,22 @@ from .kit import Kit
 from .lifetime import close_tree
 from .number_line import NumberLine
 from .opening import opened
-from .state import INTENT_NAMES, PanelState, PanelView, apply_options, resolve
-from .static import StaticCopy
+from .pickers import ChannelSelector, LayerPicker
+from .state import INTENT_NAMES, PanelState, apply_options
+from .static import StaticCopy, publish
 from .style import sheet
 from .table import TableView
 from .timing import LatestWins
+from .view import PanelView, resolve
 
 if TYPE_CHECKING:
     from ..report.documents import ChannelReport
     from .subjects import Subject
+
+_CLOSED = "This panel is closed; show() opens another one."
+_LOOK = ("channel", "sort", "descending", "page")
+_STAYS = ("lines", "mode", "tensor", "tensor_name")
+_LONG = 2000  # lines whose calculation takes long enough to say so
 
 
 def show(obj: object = None, **options: Any) -> QuantPanel:
@@ -51,7 +58,8 @@ class QuantPanel(w.VBox):
     """The live panel: ``state`` holds what the user wants, ``report`` what follows from it.
 
     Setting a trait of ``state`` is the same as moving its control. Inside a running event loop the panel answers
-    when the burst of changes is over; ``settle()`` and ``report`` answer at once.
+    when the burst of changes is over; ``settle()`` and ``report`` answer at once. An error that is not the input's
+    own is raised there, and said in the panel; until it is gone nothing can be exported.
     """
 
     def __init__(self, state: PanelState, subject: Subject) -> None:
@@ -59,18 +67,26 @@ class QuantPanel(w.VBox):
         self.state = state
         self._subject = subject
         self._view: PanelView | None = None
+        self._drawn: PanelView | None = None
         self._opened_with = {name: getattr(state, name) for name in INTENT_NAMES}
         self._static = StaticCopy()
         self._build()
         self._pace = LatestWins(self._refresh)
         state.observe(self._changed, list(INTENT_NAMES))
-        self._refresh()
+        try:
+            self._refresh()
+        except BaseException:
+            self.close()
+            raise
 
     @property
     def report(self) -> ChannelReport | None:
-        """The report in view, up to date with ``state``; None if the input has never given one."""
-        self.settle()
-        return None if self._view is None else self._view.report
+        """The report in view. It is the result of ``state``, except while the panel shows an error.
+
+        Then ``view.stale`` is True and this is the last result, the one that the panel goes on showing; None if the
+        input has never given one. The panel's own exports refuse a result that is not current.
+        """
+        return self.view.report
 
     @property
     def view(self) -> PanelView:
@@ -84,10 +100,18 @@ class QuantPanel(w.VBox):
         self._pace.settle()
 
     def snapshot(self) -> None:
-        """Refresh the static copy in the notebook: what conversions to HTML, Markdown and PDF show."""
-        self.settle()
-        if self.view.report is not None:
-            self._static.refresh(self.view)
+        """Refresh the static copy in the notebook: what conversions to HTML, Markdown and PDF show.
+
+        Raises QuantValueError while the panel shows an error instead of the result of its settings.
+        """
+        self._current()
+        self._static.refresh(self.view)
+
+    def _current(self) -> ChannelReport:
+        view = self.view
+        if view.report is None or view.stale:
+            raise QuantValueError("there is no result for this input and these settings; correct them first")
+        return view.report
 
     def close(self) -> None:
         """Close every widget that the panel made, with their layouts and styles."""
@@ -98,21 +122,26 @@ class QuantPanel(w.VBox):
         close_tree(self, super().close, extra=tuple(self.table.rows))
 
     def __repr__(self) -> str:
+        if self.comm is None:
+            return "<QuantPanel, closed>"
         name = "no result" if self._view is None or self._view.report is None else self._view.report.caption
         return f"<QuantPanel {clean_name(name)}>"
 
     def _build(self) -> None:
         state, kind = self.state, self._subject.kind
         self._kit = kit = Kit()
-        self.heading, self.tiles, self.banner = kit.html(), Tiles(kit), Banner(kit)
+        self.heading, self.tiles = kit.html(), Tiles(kit)
         self.input = LinesInput(kit, state) if kind == "calculator" else None
-        self.controls = Controls(kit, state, kind, self._subject.tensors, self._subject.title)
+        names = self._subject.tensors
+        self.picker = LayerPicker(kit, state, names, self._subject.title) if len(names) > 1 else None
+        self.controls = Controls(kit, state, kind, self.picker)
+        self.banner = Banner(kit, [*self.controls.notes, *(["lines"] if self.input is not None else [])])
         self.controls.reset.on_click(lambda _button: self.reset())
         self.selector = ChannelSelector(kit, state)
         self.chart: HistogramChart | NumberLine = HistogramChart(kit) if kind == "tensor" else NumberLine(kit)
         self.overview = OverviewChart(kit, self._select_row)
         self.table, self.explain, self.findings = TableView(kit, state), Explain(kit), Findings(kit)
-        self.exports = ExportRow(kit, lambda: self.report, self.snapshot)
+        self.exports = ExportRow(kit, self._current, self.snapshot)
         self.children = [kit.html(value=sheet(self._static.css_class)), *self._arranged()]
         self.add_class("perchq-panel")
         self.add_class(f"perchq-live-{self._static.css_class}")
@@ -128,15 +157,22 @@ class QuantPanel(w.VBox):
         return [self.heading, self.banner.widget, body]
 
     def reset(self) -> None:
-        """Back to the settings that the panel opened with; text, mode and layer stay."""
-        for name in INTENT_NAMES:
-            if name not in ("lines", "mode", "tensor", "tensor_name"):
-                setattr(self.state, name, self._opened_with[name])
+        """Back to the settings that the panel opened with; text, mode and layer stay, and the layer's own axis."""
+        settings = {name: value for name, value in self._opened_with.items() if name not in _STAYS}
+        if self.state.tensor in self._subject.tensors:
+            settings["ch_axis"] = self._subject.axis(self.state.tensor)
+        for name, value in settings.items():
+            setattr(self.state, name, value)
 
     def _changed(self, change: Any) -> None:
-        if change["name"] == "tensor" and change["new"] in self._subject.tensors:
-            self.state.ch_axis = self._subject.axis(change["new"])
-        self._pace.request()
+        name, new = change["name"], change["new"]
+        if name == "tensor" and new in self._subject.tensors:
+            self.state.axis_text = None
+            self.state.ch_axis = self._subject.axis(new)
+        slow = name not in _LOOK and self.state.lines.count("\n") > _LONG
+        self._pace.request(patient=slow and name == "lines")
+        if slow and self._pace.pending:
+            self.banner.computing()
 
     def _select_row(self, row: int) -> None:
         view = self._view
@@ -144,8 +180,14 @@ class QuantPanel(w.VBox):
             self.state.channel = view.names[row]
 
     def _refresh(self) -> None:
-        last, self._view = self._view, resolve(self.state.intent(), self._subject, self._view)
-        self._apply(self._view, last)
+        drawn, self._drawn = self._drawn, None  # after a failure half way, everything is drawn anew
+        try:
+            view = resolve(self.state.intent(), self._subject, self._view)
+            self._apply(view, drawn)
+        except Exception as error:
+            self.banner.failed(error)
+            raise
+        self._view = self._drawn = view
 
     def _apply(self, view: PanelView, last: PanelView | None) -> None:
         data = last is None or last.report is not view.report
@@ -162,18 +204,26 @@ class QuantPanel(w.VBox):
             self.overview.apply(view, data=data)
             self.explain.apply(view)
         self.selector.apply(view)
+        self.exports.apply(view)
         if look:
             self.table.apply(view)
 
     def _apply_data(self, view: PanelView) -> None:
         if view.report is not None:
             self.heading.value = _heading(view.report)
-        for part in (self.tiles, self.findings, self.exports):
+        for part in (self.tiles, self.findings):
             part.apply(view)
+
+    def _shown(self) -> PanelView:
+        """What the static copy shows: the view, or the last one while there is a failure, which the banner tells."""
+        with suppress(Exception):
+            self.settle()
+        assert self._view is not None
+        return self._view
 
     def _repr_mimebundle_(self, **_options: Any) -> dict[str, Any]:
         """The live view, and beside it the static copy for whoever cannot draw widgets."""
-        return {**self._live(), **self._static.bundle(self.view)}
+        return {**self._live(), **self._static.bundle(self._shown())}
 
     def _ipython_display_(self, **_options: Any) -> None:
         """Show the live view and, as an output of its own, the static copy that steps back while the view is drawn.
@@ -181,8 +231,11 @@ class QuantPanel(w.VBox):
         Two outputs, because nbconvert prefers a live view over all else in an output once the notebook stores widget
         state, and a copy that can be refreshed without drawing the view anew needs its own place.
         """
+        if self.comm is None:
+            publish({"text/plain": _CLOSED})
+            return
         # What cannot draw the view shows the copy alone, so the first output says nothing in words.
-        self._static.publish({**self._live(), "text/plain": ""}, self.view)
+        self._static.publish({**self._live(), "text/plain": ""}, self._shown())
 
     def _live(self) -> dict[str, Any]:
         view = super()._repr_mimebundle_()

@@ -15,9 +15,10 @@ from ..report.text import clean_name, escape, short_number, shorten
 from . import marks as m
 
 if TYPE_CHECKING:
+    from ..report.documents import ChannelReport
     from ..study.histogram import ChannelHistogram
     from .kit import Kit
-    from .state import PanelView
+    from .view import PanelView
 
 # A transparent pixel: stretched over the plot it is the one element that reports where it was clicked.
 _PIXEL = base64.b64decode(
@@ -61,9 +62,12 @@ class HistogramChart:
         if hist.counts.size:
             m.set_xy(self._values, *m.steps(hist.edges, hist.counts))
         self._values.visible = bool(hist.counts.size)
-        m.set_xy(self._band, ends[:2], [top, top])
-        m.set_xy(self._clips, [[ends[0]] * 2, [ends[1]] * 2], [[0.0, top]] * 2)
-        m.set_xy(self._ends, [[ends[2]] * 2, [ends[3]] * 2], [[0.0, top]] * 2)
+        self._ends.visible = bool(np.isfinite(ends[2:]).all())
+        if np.isfinite(ends[:2]).all():
+            m.set_xy(self._band, ends[:2], [top, top])
+            m.set_xy(self._clips, [[ends[0]] * 2, [ends[1]] * 2], [[0.0, top]] * 2)
+        if self._ends.visible:
+            m.set_xy(self._ends, [[ends[2]] * 2, [ends[3]] * 2], [[0.0, top]] * 2)
 
 
 def _histogram_legend(hist: ChannelHistogram) -> str:
@@ -71,7 +75,7 @@ def _histogram_legend(hist: ChannelHistogram) -> str:
         m.swatch(m.BLUE, "values"),
         m.swatch(m.SKY, f"codes {hist.quant_min}…{hist.quant_max} represent {span(hist.quant_lo, hist.quant_hi)}"),
         m.swatch(m.VERMILLION, "clip lines", "┆"),
-        m.swatch(m.GREY, f"range {span(hist.min_val, hist.max_val)}", "⁞"),
+        m.swatch(m.GREY, span(hist.min_val, hist.max_val, "range ", "no finite value, so no range"), "⁞"),
     ]
     if hist.n_below or hist.n_above:
         keys.append(m.swatch(m.VERMILLION, f"{hist.n_below:,} values clipped below, {hist.n_above:,} above", "▲"))
@@ -80,9 +84,9 @@ def _histogram_legend(hist: ChannelHistogram) -> str:
     return f'<div class="perchq-legend">{"".join(keys)}</div>'
 
 
-def span(low: float, high: float) -> str:
-    """A range as a legend writes it."""
-    return f"{short_number(low)} … {short_number(high)}"
+def span(low: float, high: float, before: str = "", nothing: str = "") -> str:
+    """A range as a legend writes it; ``nothing`` where it has no ends."""
+    return nothing if np.isnan([low, high]).any() else f"{before}{short_number(low)} … {short_number(high)}"
 
 
 class OverviewChart:
@@ -117,6 +121,7 @@ class OverviewChart:
 
     def _draw(self, view: PanelView) -> None:
         assert view.table is not None
+        assert view.report is not None
         sqnr = view.table["sqnr_db"].to_numpy(dtype=np.float64)
         clipped = np.array(["clipped" in flags for flags in row_flags(view.table)])
         low, high = _y_bounds(sqnr)
@@ -129,19 +134,19 @@ class OverviewChart:
         m.set_xy(self._worst, [worst], [self._tops[worst]])
         self._name_ticks(view)
         self._title.value = f"<h4>SQNR of {count(sqnr.size, 'channel')} · click one to select it</h4>"
-        self._legend.value = _overview_legend(sqnr, clipped, view.names[worst])
+        self._legend.value = _overview_legend(sqnr, clipped, without_value(view.report), view.names[worst])
 
     def _name_ticks(self, view: PanelView) -> None:
         n, kind = len(view.names), "ranges" if view.report is None else view.report.kind
-        m.set_axis(self._x, -0.6, n - 0.4, 8, whole=True)
         few, limit = n <= _MANY_NAMES, max(6, 60 // n)
-        with self._x.hold_sync(), self._x.hold_trait_notifications():
+        # Labels first, in a message of their own: bqplot draws new ticks in a transition that keeps for its whole time
+        # the labels that were there when it began.
+        with self._x.hold_sync():
             self._x.label = f"channel (axis {view.intent.ch_axis})" if kind == "tensor" else "channel"
-            if few:
-                self._x.tick_values = np.arange(n, dtype=np.float64)
             self._x.tick_labels = (
                 {str(i): shorten(clean_name(name), limit) for i, name in enumerate(view.names)} if few else None
             )
+        m.set_axis(self._x, -0.6, n - 0.4, 8, whole=True, at=np.arange(n, dtype=np.float64) if few else None)
 
     def _clicked(self, _mark: Any, message: Any) -> None:
         where = message["data"]
@@ -166,19 +171,28 @@ def _y_bounds(sqnr: m.Floats) -> tuple[float, float]:
     return low - 0.25 * span, high + 0.2 * span
 
 
-def _overview_legend(sqnr: m.Floats, clipped: Any, worst: str) -> str:
+def _overview_legend(sqnr: m.Floats, clipped: Any, empty: Any, worst: str) -> str:
     keys = [
         m.swatch(m.BLUE, "not clipped"),
         m.swatch(m.VERMILLION, f"clipped: {count(int(clipped.sum()), 'channel')}", "▲"),
         m.swatch(m.ORANGE, f"worst: {shorten(clean_name(worst), 40)}", "▼"),
         m.swatch(m.PINK, "selected", "◆"),
     ]
-    exact, none = int(np.isposinf(sqnr).sum()), int(np.isneginf(sqnr).sum())
+    exact, none = int(np.isposinf(sqnr).sum()), int((np.isneginf(sqnr) & ~empty).sum())
     if exact:
         keys.append(m.swatch(m.GREY, f"{count(exact, 'channel')} without error, drawn at the top", "∞"))
     if none:
         keys.append(m.swatch(m.ORANGE, f"{count(none, 'channel')} of zeros with errors, drawn at the foot", "▼"))
+    if empty.any():
+        text = f"{count(int(empty.sum()), 'channel')} without a finite value, drawn at the foot"
+        keys.append(m.swatch(m.ORANGE, text, "▼"))
     return f'<div class="perchq-legend">{"".join(keys)}</div>'
+
+
+def without_value(report: ChannelReport) -> Any:
+    """Which channels hold no finite value, so that their SQNR of -inf means nothing more than that."""
+    frame = report.study.frame
+    return frame["n"].to_numpy() == 0 if "n" in frame.columns else np.zeros(len(frame), dtype=bool)
 
 
 def count(n: int, noun: str) -> str:

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from ..report.summary import decibels
-from ..report.text import escape, short_number
-from .charts import count
-from .controls import error_html, set_if_new
+from ..report.text import clean_name, escape, short_number, shorten
+from .charts import count, without_value
+from .controls import TITLES, error_html, set_if_new
 
 if TYPE_CHECKING:
     from ..core.findings import Finding
     from ..report.documents import ChannelReport
     from ..study.explain import Explanation, Step
     from .kit import Kit
-    from .state import PanelView
+    from .view import PanelView
 
+_NONE = "no value"
 _MAX_FINDINGS = 30
-_MARKS = {"error": "⛔", "warning": "⚠", "info": "ⓘ"}
+_MARKS = {"error": "✕", "warning": "⚠", "info": "ⓘ"}
 
 
 class Tiles:
@@ -36,12 +38,16 @@ def tiles_html(report: ChannelReport) -> str:
     """Six figures that decide: how many channels, how good, which is worst, what is cut, how far off, how fine."""
     s = report.summary
     pct = s.get("mean_pct_error", s.get("pct_error"))
+    # Without a finite value there is no error, which is not the same as being exact.
+    nothing = s.get("n") == 0
+    worst = _NONE if without_value(report).any() else decibels(s["worst_sqnr_db"])
+    error = (_NONE, "") if nothing else (_number(s["mean_abs_error"], 3), f"{_number(pct, 3)} %")
     tiles = [
         ("channels", f"{int(s['channels']):,}", ""),
-        ("overall SQNR", decibels(s["sqnr_db"]), ""),
-        ("worst", decibels(s["worst_sqnr_db"]), str(s["worst_channel"])),
+        ("overall SQNR", _NONE if nothing else decibels(s["sqnr_db"]), ""),
+        ("worst", worst, str(s["worst_channel"])),
         ("clipped", f"{_number(s['clipped_pct'], 3)} %", count(int(s["clipped_channels"]), "channel")),
-        ("mean |error|", _number(s["mean_abs_error"], 3), "" if pct is None else f"{_number(pct, 3)} %"),
+        ("mean |error|", *error),
         ("scales", _number(s["scale_min"], 3), f"to {_number(s['scale_max'], 3)}"),
     ]
     return '<div class="perchq-tiles">' + "".join(_tile(*tile) for tile in tiles) + "</div>"
@@ -57,19 +63,37 @@ def _number(value: object, digits: int) -> str:
 
 
 class Banner:
-    """Says when what is shown is not what the controls ask for."""
+    """Says when what is shown is not what the controls ask for; ``places`` have messages of their own beside them."""
 
-    def __init__(self, kit: Kit) -> None:
+    def __init__(self, kit: Kit, places: Collection[str]) -> None:
         self.widget = kit.html()
+        self._places = {name: TITLES[name] for name in places}
 
     def apply(self, view: PanelView) -> None:
-        """Explain a refusal that has no control of its own, and name the settings that are shown instead."""
+        """Say what has no control to be said beside, where the rest is said, and what is shown instead."""
         problem, text = view.problem, ""
-        if problem is not None and (problem.about is not None or not view.errors):
-            text = error_html(problem.message)
-            if view.stale and view.report is not None:
-                text += f" <span>Shown below is the last result: {escape(view.report.caption)}</span>"
-        set_if_new(self.widget, "value", f'<div class="perchq-banner">{text}</div>' if text else "")
+        if problem is not None:
+            place = self._places.get(problem.about or "")
+            text = error_html(problem.message if place is None else f"No result: see {place}.")
+        if view.stale and view.report is not None:
+            text += f" <span>Shown below is the last result: {escape(view.report.caption)}</span>"
+        self._say(text)
+
+    def computing(self) -> None:
+        """Say that a result is on its way."""
+        self._say("computing …", "perchq-banner perchq-busy")
+
+    def failed(self, error: Exception) -> None:
+        """Say that evaluating or drawing failed, which is a defect and not the input's fault."""
+        what = f"{type(error).__name__}: {error}"
+        self._say(
+            error_html(f"This could not be computed or drawn ({shorten(clean_name(what), 300)}).")
+            + " What stands below may be out of date, and nothing is exported until a result stands. "
+            "Change a setting to try again; <code>panel.settle()</code> in a cell raises the error with its traceback."
+        )
+
+    def _say(self, text: str, css_class: str = "perchq-banner") -> None:
+        set_if_new(self.widget, "value", f'<div class="{css_class}">{text}</div>' if text else "")
 
 
 class Explain:

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import ipywidgets as w
 
+from ..core.errors import QuantValueError
 from ..report.text import escape
 from .controls import error_html, set_if_new
 
 if TYPE_CHECKING:
     from ..report.documents import ChannelReport
     from .kit import Kit
-    from .state import PanelView
+    from .view import PanelView
 
 FORMATS = {
     "csv": ("CSV", ".csv", "The channel table, every row, for pandas and spreadsheets"),
@@ -27,18 +28,39 @@ FORMATS = {
 _UNSAFE = re.compile(r"[^\w.-]+")
 
 
+_DEVICES = {"con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in range(1, 10))}
+
+
 def safe_stem(name: str) -> str:
     """A file name without extension from a tensor's name: letters, digits, dot, dash, underscore; never empty."""
     stem = _UNSAFE.sub("_", name).strip("._-")[:80]
-    return stem if stem else "tensor"
+    stem = stem if stem else "tensor"
+    return f"tensor_{stem}" if _is_device(stem) else stem
+
+
+def _is_device(name: str) -> bool:
+    return name.partition(".")[0].strip().casefold() in _DEVICES
+
+
+def target_of(typed: str, suffix: str) -> Path:
+    """The file that a typed name means; raises QuantValueError for what names no file, on any system."""
+    name = re.split(r"[/\\]", typed)[-1]
+    if not name:
+        raise QuantValueError(f"{typed} names a folder; add a file name to it")
+    if set(name) <= {".", " "}:
+        raise QuantValueError(f"{typed} is no name for a file; type another one")
+    if _is_device(name):
+        raise QuantValueError(f"{name} is the name of a device on Windows; type another one")
+    return Path(typed if name.casefold().endswith(suffix) else typed + suffix)
 
 
 class ExportRow:
     """The file name follows the tensor's name until the user types another one."""
 
-    def __init__(self, kit: Kit, current: Callable[[], ChannelReport | None], snapshot: Callable[[], None]) -> None:
+    def __init__(self, kit: Kit, current: Callable[[], ChannelReport], snapshot: Callable[[], None]) -> None:
         self._current = current
         self._default = ""
+        self._about: object = None
         self.name = w.Text(
             description="File name", tooltip="Without extension; a folder before it is allowed",
             style={"description_width": "72px"},
@@ -60,7 +82,11 @@ class ExportRow:
         return kit.button(lambda: self.export(kind), description=label, icon="download", tooltip=tooltip)
 
     def apply(self, view: PanelView) -> None:
-        """Suggest a file name."""
+        """Suggest a file name, and take back what was said of a result that is no longer in view."""
+        about = (view.report, view.problem)
+        if about != self._about:
+            set_if_new(self.message, "value", "")
+        self._about = about
         if view.report is None:
             return
         default = safe_stem(view.report.name)
@@ -70,27 +96,24 @@ class ExportRow:
 
     def export(self, kind: str) -> None:
         """Write the report in view and say where."""
-        report = self._current()
-        if report is None:
-            self.message.value = error_html("There is no result to export; correct the input first.")
-            return
-        stem = self.name.value.strip()
-        suffix = FORMATS[kind][1]
-        target = Path(stem if stem else self._default)
-        target = target if target.suffix == suffix else target.with_name(target.name + suffix)
-        self.message.value = f"Writing {escape(target)} …"
-        self._write(report, kind, target)
-
-    def _write(self, report: ChannelReport, kind: str, target: Path) -> None:
+        label, suffix, _ = FORMATS[kind]
+        typed = self.name.value.strip()
         try:
+            report = self._current()
+            target = target_of(typed if typed else self._default, suffix)
+            self.message.value = f"Writing {escape(target)} …"
             written = getattr(report, f"to_{kind}")(target, overwrite=self.overwrite.value)
         except FileExistsError:
             self.message.value = error_html(f"{target} exists; tick Overwrite to replace it, or change the name.")
         except Exception as error:  # whatever a writer or the disk may raise belongs beside the button
-            self.message.value = error_html(f"{target} was not written: {error}")
+            self.message.value = error_html(f"{label} was not written: {error}")
         else:
-            self.message.value = f'<span class="perchq-ok">✓ Wrote <code>{escape(written)}</code></span>'
+            self.message.value = f'<span class="perchq-ok">✓ Wrote <code>{escape(written.absolute())}</code></span>'
 
     def _snap(self, snapshot: Callable[[], None]) -> None:
-        snapshot()
-        self.message.value = '<span class="perchq-ok">✓ The static copy shows what the panel shows now.</span>'
+        try:
+            snapshot()
+        except Exception as error:  # the button has nobody else to tell
+            self.message.value = error_html(f"The static copy was not refreshed: {error}")
+        else:
+            self.message.value = '<span class="perchq-ok">✓ The static copy shows what the panel shows now.</span>'

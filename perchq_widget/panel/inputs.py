@@ -8,10 +8,12 @@ import ipywidgets as w
 
 from ..report.text import escape
 from .controls import error_html, set_if_new
+from .view import LINES
 
 if TYPE_CHECKING:
     from .kit import Kit
-    from .state import PanelState, PanelView
+    from .state import PanelState
+    from .view import PanelView
 
 _MAX_UPLOAD = 1_000_000
 _MAX_LISTED = 50
@@ -26,12 +28,14 @@ class LinesInput:
 
     def __init__(self, kit: Kit, state: PanelState) -> None:
         self._state = state
+        self._loaded: str | None = None  # the text that the note beside the upload is about
         self.mode = w.ToggleButtons(
             options=[("calibration ranges", "ranges"), ("manual parameters", "params")],
             tooltips=["One channel,min,max,sample per line", "One channel,scale,zero_point,sample per line"],
         )
         self.text = w.Textarea(
-            rows=8, tooltip="One channel per line; separated by semicolons, tabs, commas or blanks; # starts a comment",
+            rows=8, description="Lines",
+            tooltip="One channel per line; separated by semicolons, tabs, commas or blanks; # starts a comment",
             layout=w.Layout(width="100%"),
         )
         self.upload = w.FileUpload(
@@ -54,7 +58,9 @@ class LinesInput:
         names, example = _HINTS[intent.mode]
         set_if_new(self.text, "placeholder", example)
         set_if_new(self.hint, "value", f"One line per channel: <code>{names}</code>")
-        problem = view.problem if view.problem is not None and view.problem.about is None else None
+        if intent.lines != self._loaded:
+            set_if_new(self.upload_note, "value", "")
+        problem = view.problem if view.problem is not None and view.problem.about == LINES else None
         set_if_new(self.errors, "value", (error_html(problem.message) if problem else "") + _errors_html(view))
 
     def _uploaded(self, change: Any) -> None:
@@ -62,9 +68,11 @@ class LinesInput:
             return
         file = change["new"][0]
         try:
-            self._state.lines = _decoded(file["name"], bytes(file["content"]))
+            self._loaded = _decoded(file["name"], bytes(file["content"]))
+            self._state.lines = self._loaded
             note = f"Loaded {escape(file['name'])}."
         except ValueError as error:
+            self._loaded = self._state.lines
             note = error_html(str(error))
         set_if_new(self.upload_note, "value", note)
         self.upload.value = ()  # so that the same file can be loaded again
@@ -77,6 +85,8 @@ def _decoded(name: str, content: bytes) -> str:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError:
         raise ValueError(f"{name} is not UTF-8 text; save it as CSV (UTF-8)") from None
+    if not text.strip():
+        raise ValueError(f"{name} is empty; the text stays as it was")
     return text.replace("\r\n", "\n")
 
 

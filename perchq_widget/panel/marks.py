@@ -72,12 +72,14 @@ def ticks(low: float, high: float, about: int, *, whole: bool = False) -> tuple[
     return values, f",.{max(0, -math.floor(math.log10(step) + 1e-9))}f"
 
 
-def set_axis(target: Any, low: float, high: float, about: int = 5, *, whole: bool = False) -> None:
-    """Give an axis and its scale their ends and round ticks."""
+def set_axis(
+    target: Any, low: float, high: float, about: int = 5, *, whole: bool = False, at: Floats | None = None
+) -> None:
+    """Give an axis and its scale their ends and round ticks, or ticks ``at`` given places."""
     values, tick_format = ticks(low, high, about, whole=whole)
     set_bounds(target.scale, low, high)
     with target.hold_sync(), target.hold_trait_notifications():
-        target.tick_values, target.tick_format = values, tick_format
+        target.tick_values, target.tick_format = values if at is None else at, tick_format
 
 
 def figure(marks: Sequence[Any], axes: Sequence[Any], *, height: int, left: int = 62) -> Any:

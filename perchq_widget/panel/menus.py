@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ..core.conventions import CONVENTIONS, allowed
+from ..core.conventions import CONVENTIONS, REFUSALS, Refusal
 from ..core.grids import INTEGER_DTYPES
 from ..core.schemes import GRANULARITIES, SCHEMES, QuantScheme
 
@@ -40,7 +40,7 @@ class Menu:
 
 
 _LABELS: Mapping[str, Mapping[object, str]] = {
-    "granularity": {"channel": "per channel", "tensor": "per tensor"},
+    "granularity": {"channel": "channel", "tensor": "tensor"},
     "reduce_range": {False: "off", True: "on"},
     "narrow_range": {False: "off", True: "on"},
 }
@@ -70,6 +70,16 @@ def scheme_of(intent: Intent, **changes: object) -> QuantScheme:
     return QuantScheme(**{**settings, **changes})  # type: ignore[arg-type]
 
 
+def refusal_of(intent: Intent) -> Refusal | None:
+    """The row of the table that refuses the settings as they are."""
+    scheme = scheme_of(intent)
+    return next((refusal for refusal in REFUSALS if refusal.matches(scheme)), None)
+
+
 def _choice(intent: Intent, name: str, value: object) -> Choice:
+    """Refused only where the value itself is part of the reason: another setting's fault is said there."""
     label = _LABELS.get(name, {}).get(value, str(value))
-    return Choice(value, label, allowed(scheme_of(intent, **{name: value})) or "")
+    scheme = scheme_of(intent, **{name: value})
+    causes = (each for each in REFUSALS if (name, value) in each.when and each.matches(scheme))
+    reason = next((f"{cause.reason}; {cause.instead}" for cause in causes), "")
+    return Choice(value, label, reason)

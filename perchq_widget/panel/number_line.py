@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 import bqplot as bq
 import numpy as np
 
-from ..report.text import escape, format_number
+from ..report.text import escape, format_number, short_number
 from . import marks as m
 from .charts import span
 
 if TYPE_CHECKING:
     from ..study.histogram import ChannelHistogram
     from .kit import Kit
-    from .state import PanelView
+    from .view import PanelView
 
 
 _SIDE = 3  # codes shown on each side of the sample's own
@@ -96,6 +96,11 @@ def _known(value: float | None) -> float:
     return float("nan") if value is None else value
 
 
+def _steps(step: float) -> str:
+    """How far a value lands from the sample; in full only while that says something."""
+    return f"{step:+.2f} steps" if abs(step) < 1000 else f"{short_number(step, 3)} steps"
+
+
 def _line_legend(hist: ChannelHistogram) -> str:
     keys = [
         m.swatch(m.BLUE, f"range {span(hist.min_val, hist.max_val)}"),
@@ -105,5 +110,5 @@ def _line_legend(hist: ChannelHistogram) -> str:
     if hist.sample is not None and hist.dequantized is not None:
         keys.append(m.swatch(m.GREY, f"sample {format_number(hist.sample)}", "●"))
         step = (hist.dequantized - hist.sample) / hist.scale
-        keys.append(m.swatch(m.PINK, f"dequantized {format_number(hist.dequantized)}, {step:+.2f} steps off", "◆"))
+        keys.append(m.swatch(m.PINK, f"dequantized {format_number(hist.dequantized)}, {_steps(step)} off", "◆"))
     return f'<div class="perchq-legend">{"".join(keys)}</div>'

@@ -11,13 +11,14 @@ from ..sources.base import TensorRecord, open_source
 from ..sources.files import names_a_file
 from ..sources.line_inputs import TEXT_SUFFIXES, read_records
 from ..sources.lines import COLUMNS, EXAMPLE_LINES, EXAMPLE_PARAMS
+from ..study.channels import TENSOR_COLUMNS
 from .state import INTENT_NAMES, WORST, PanelState, check_options
 from .subjects import LinesSubject, Subject, TensorsSubject
 
 _MODEL_SUFFIXES = (".npy", ".npz", ".safetensors", ".pt", ".pth", ".bin", ".ckpt", ".onnx", ".gguf")
 _TENSOR_EXTRAS = ("channel_names",)
-_NOT_FOR_LINES = ("tensor", "granularity", "narrow_range", "observer", "clip_ratio", "channel_names")
-_NOT_FOR_TENSORS = ("mode", "lines")
+_NOT_FOR_LINES = ("axis_text", "tensor", "granularity", "narrow_range", "observer", "clip_ratio", "channel_names")
+_NOT_FOR_TENSORS = ("axis_text", "mode", "lines")
 
 
 def opened(obj: object, options: dict[str, Any]) -> tuple[PanelState, Subject]:
@@ -65,12 +66,12 @@ def _as_text(obj: object, mode: str) -> str:
 def _tensors(obj: object, options: dict[str, Any]) -> tuple[PanelState, Subject]:
     extras = {name: options.pop(name) for name in _TENSOR_EXTRAS if name in options}
     records: Mapping[str, TensorRecord] = open_source(obj)
-    subject = TensorsSubject(records, extras)
-    tensor = options.pop("tensor", None)
-    first = subject.record(tensor)
-    if isinstance(options.get("ch_axis"), bool):
+    axis = options.get("ch_axis")
+    if isinstance(axis, bool):
         raise QuantTypeError("ch_axis must be an integer, got a bool")
+    subject = TensorsSubject(records, extras, axis if isinstance(axis, int) else None)
+    first = subject.record(options.pop("tensor", None))
     state = PanelState(
-        tensor=first.name, tensor_name="", ch_axis=options.pop("ch_axis", first.ch_axis), sort=WORST
+        columns=TENSOR_COLUMNS, tensor=first.name, tensor_name="", ch_axis=first.ch_axis, sort=WORST
     )
     return state, subject

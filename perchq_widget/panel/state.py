@@ -1,32 +1,28 @@
-"""What the user wants (PanelState) and what follows from it (PanelView, by the pure function resolve)."""
+"""What the user wants: PanelState, whose traits the controls write, and Intent, one frozen moment of it."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-import pandas as pd
 import traitlets as t
 
 from ..core.conventions import CONVENTIONS
-from ..core.errors import LineError, LinesError, QuantError, QuantTypeError, QuantValueError, choose_from
+from ..core.errors import QuantError, QuantTypeError, QuantValueError, choose_from
 from ..core.grids import canonical_dtype
 from ..core.schemes import GRANULARITIES, SCHEMES, check_clip_ratio
-from .menus import Menu, menus
-
-if TYPE_CHECKING:
-    from ..report.documents import ChannelReport
-    from .subjects import Subject
+from ..study.channels import CALCULATOR_COLUMNS
 
 OBSERVERS = ("minmax",)
 MODES = ("ranges", "params")
-PAGE_ROWS = 16
 WORST, GIVEN = "worst", "given"
+MOST_AXES = 64  # as many as numpy's arrays can have
+
+
+class UnknownSettingError(QuantError, AttributeError):
+    """The state has no trait of that name; the message names the nearest."""
 
 
 class PanelState(t.HasTraits):
@@ -34,7 +30,10 @@ class PanelState(t.HasTraits):
 
     ``lines`` is the text of the input ``mode`` in force; the other mode's text is kept and comes back with it.
     ``channel`` is a channel's name or its position, None for the worst. ``sort`` is "given", "worst" or a column of
-    the table; ``page`` counts from 0, None for the page with the selected channel.
+    the table (``columns``); choosing one begins in ascending order. ``page`` counts from 0, None for the page with
+    the selected channel. ``axis_text`` is what was typed as the axis where that is none, else None.
+
+    A value that cannot be raises QuantError and leaves the trait as it was; so does a name that is no trait.
     """
 
     mode = t.Unicode("ranges")
@@ -45,6 +44,7 @@ class PanelState(t.HasTraits):
     scheme = t.Unicode("affine")
     granularity = t.Unicode("channel")
     ch_axis = t.Int(0)
+    axis_text = t.Unicode(None, allow_none=True)
     reduce_range = t.Bool(False)
     narrow_range = t.Bool(False)
     convention = t.Unicode("pytorch")
@@ -55,11 +55,21 @@ class PanelState(t.HasTraits):
     descending = t.Bool(False)
     page = t.Int(None, allow_none=True)
 
-    def __init__(self, other_lines: str = "", **traits: Any) -> None:
+    def __init__(
+        self, other_lines: str = "", columns: tuple[str, ...] = CALCULATOR_COLUMNS, **traits: Any
+    ) -> None:
         self._other_lines = other_lines
+        self._columns = columns
         self._started = False
         super().__init__(**traits)
         self._started = True
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if not name.startswith("_") and not hasattr(type(self), name):
+            near = get_close_matches(name, INTENT_NAMES, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(INTENT_NAMES)}"
+            raise UnknownSettingError(f"state has no setting {name!r}; {hint}")
+        super().__setattr__(name, value)
 
     @t.validate("dtype")
     def _known_dtype(self, proposal: Any) -> str:
@@ -90,6 +100,18 @@ class PanelState(t.HasTraits):
         check_clip_ratio(proposal["value"])
         return float(proposal["value"])
 
+    @t.validate("sort")
+    def _known_sort(self, proposal: Any) -> str:
+        return choose_from("sort", proposal["value"], (GIVEN, WORST, *self._columns))
+
+    @t.validate("ch_axis")
+    def _possible_axis(self, proposal: Any) -> int:
+        axis = int(proposal["value"])
+        if not -MOST_AXES <= axis < MOST_AXES:
+            got = axis if abs(axis) < 10**9 else "a number far beyond"
+            raise QuantValueError(f"ch_axis must lie in {-MOST_AXES}..{MOST_AXES - 1}, got {got}")
+        return axis
+
     @t.observe("mode")
     def _swap_lines(self, _change: Any) -> None:
         if self._started:
@@ -99,10 +121,19 @@ class PanelState(t.HasTraits):
     def _follow_channel(self, _change: Any) -> None:
         self.page = None
 
+    @t.observe("sort")
+    def _ascending(self, _change: Any) -> None:
+        if self._started:
+            self.descending = False
+
     @t.observe("sort", "descending")
     def _first_page(self, _change: Any) -> None:
         if self._started:
             self.page = 0
+
+    @t.observe("ch_axis")
+    def _axis_is_known(self, _change: Any) -> None:
+        self.axis_text = None
 
     @t.observe("tensor", "ch_axis")
     def _other_channels(self, _change: Any) -> None:
@@ -117,7 +148,10 @@ class PanelState(t.HasTraits):
 
 @dataclass(frozen=True)
 class Intent:
-    """A snapshot of :class:`PanelState`; equal snapshots give equal views."""
+    """A snapshot of :class:`PanelState`; equal snapshots give equal views.
+
+    In an order in which its values can be set one by one: a trait comes after those that reset it.
+    """
 
     mode: str
     lines: str
@@ -127,145 +161,19 @@ class Intent:
     scheme: str
     granularity: str
     ch_axis: int
+    axis_text: str | None
     reduce_range: bool
     narrow_range: bool
     convention: str
     observer: str
     clip_ratio: float
-    channel: str | int | None
     sort: str
     descending: bool
+    channel: str | int | None
     page: int | None
 
 
 INTENT_NAMES = tuple(f.name for f in fields(Intent))
-
-
-@dataclass(frozen=True)
-class Problem:
-    """Why the intent has no result of its own: which trait it is about (None: the input) and what to do."""
-
-    about: str | None
-    message: str
-
-
-@dataclass(frozen=True, eq=False)
-class PanelView:
-    """Everything that the parts of the panel draw.
-
-    ``report`` is the result; where the intent has none (``problem``), the last good one, and ``stale`` is True.
-    ``table`` is its table and ``names`` the channels' names. ``order`` holds the rows as sorted; ``row`` is the
-    selected one, None without a report.
-    """
-
-    intent: Intent
-    report: ChannelReport | None
-    stale: bool
-    problem: Problem | None
-    errors: tuple[LineError, ...]
-    menus: Mapping[str, Menu]
-    table: pd.DataFrame | None = field(repr=False)
-    names: tuple[str, ...] = field(repr=False)
-    row: int | None
-    channel_note: str
-    order: tuple[int, ...] = field(repr=False)
-    page: int
-    n_pages: int
-
-    @property
-    def rows_on_page(self) -> tuple[int, ...]:
-        """Rows of ``table`` that the page shows, in order."""
-        return self.order[self.page * PAGE_ROWS : (self.page + 1) * PAGE_ROWS]
-
-    @property
-    def channel(self) -> str:
-        """The selected channel's name, "" without a report."""
-        return "" if self.row is None else self.names[self.row]
-
-
-def resolve(intent: Intent, subject: Subject, last: PanelView | None) -> PanelView:
-    """The view that ``intent`` asks for. Pure, up to the subject's memory of its last result."""
-    report: ChannelReport | None = None
-    problem: Problem | None = None
-    errors: tuple[LineError, ...] = ()
-    available = menus(intent, subject.kind)
-    try:
-        report = subject.report(intent)
-        errors = tuple(report.errors)
-    except LinesError as failure:
-        errors, problem = failure.errors, Problem(None, "No line can be used; the reasons are listed below.")
-    except QuantError as failure:
-        problem = Problem(_culprit(intent, available, last), str(failure))
-    stale = report is None and last is not None and last.report is not None and not errors
-    if stale and last is not None:
-        report = last.report
-        same_text = (last.intent.lines, last.intent.mode) == (intent.lines, intent.mode)
-        errors = last.errors if same_text else ()
-    return _arranged(intent, report, stale, problem, errors, available, last)
-
-
-def _arranged(
-    intent: Intent,
-    report: ChannelReport | None,
-    stale: bool,
-    problem: Problem | None,
-    errors: tuple[LineError, ...],
-    available: Mapping[str, Menu],
-    last: PanelView | None,
-) -> PanelView:
-    if report is None:
-        return PanelView(intent, None, stale, problem, errors, available, None, (), None, "", (), 0, 1)
-    same = last is not None and last.report is report
-    table = last.table if last is not None and same and last.table is not None else report.table
-    names = last.names if last is not None and same else tuple(table["channel"].astype(str))
-    row, note = select_row(table, names, intent.channel)
-    order = _order(intent, table, last if same else None)
-    n_pages = max(1, math.ceil(len(order) / PAGE_ROWS))
-    page = order.index(row) // PAGE_ROWS if intent.page is None else min(max(intent.page, 0), n_pages - 1)
-    return PanelView(intent, report, stale, problem, errors, available, table, names, row, note, order, page, n_pages)
-
-
-def _culprit(intent: Intent, available: Mapping[str, Menu], last: PanelView | None) -> str | None:
-    """The control to show a refusal beside: the one that was changed last, else one whose own choice is refused."""
-    before = None if last is None else last.intent
-    changed = [name for name in INTENT_NAMES if before is not None and getattr(before, name) != getattr(intent, name)]
-    refused = [name for name, menu in available.items() if menu.reason(getattr(intent, name))]
-    previous = last.problem.about if last is not None and last.problem is not None else None
-    for name in (*changed, *([previous] if previous else []), *refused):
-        if name in available or name in ("ch_axis", "clip_ratio", "tensor", "observer"):
-            return name
-    return None
-
-
-def worst_row(table: pd.DataFrame) -> int:
-    """The row with the lowest SQNR; the first of equals."""
-    return int(np.argmin(table["sqnr_db"].to_numpy(dtype=np.float64)))
-
-
-def select_row(table: pd.DataFrame, names: tuple[str, ...], channel: str | int | None) -> tuple[int, str]:
-    """The row that ``channel`` names, and a note where there is none of that name (then the worst)."""
-    if channel is None:
-        return worst_row(table), ""
-    text = str(channel)
-    if text in names:
-        return names.index(text), ""
-    position = int(text) if text.lstrip("-").isdecimal() else len(names)
-    if -len(names) <= position < len(names):
-        return position % len(names), ""
-    near = get_close_matches(text, names[:5000], n=1)
-    hint = f"; did you mean {near[0]!r}?" if near else f"; there are {len(names)}"
-    return worst_row(table), f"no channel {text!r}{hint}. The worst one is shown."
-
-
-def _order(intent: Intent, table: pd.DataFrame, last: PanelView | None) -> tuple[int, ...]:
-    """Row numbers as sorted; ``last`` is a view of the same table, whose order may still hold."""
-    if last is not None and (last.intent.sort, last.intent.descending) == (intent.sort, intent.descending):
-        return last.order
-    rows: npt.NDArray[np.integer] = np.arange(len(table))
-    column = "sqnr_db" if intent.sort == WORST else intent.sort
-    if intent.sort != GIVEN and column in table.columns:
-        rows = table[column].reset_index(drop=True).argsort(kind="stable").to_numpy()
-    return tuple((rows[::-1] if intent.descending else rows).tolist())
 
 
 def check_options(options: Mapping[str, object], allowed: tuple[str, ...]) -> None:
@@ -279,7 +187,8 @@ def check_options(options: Mapping[str, object], allowed: tuple[str, ...]) -> No
 
 def apply_options(state: PanelState, options: Mapping[str, object]) -> None:
     """Set the traits that ``options`` name; a value of the wrong type names its option."""
-    for name, value in options.items():
+    for name in (name for name in INTENT_NAMES if name in options):
+        value = options[name]
         try:
             setattr(state, name, value)
         except t.TraitError as error:

@@ -10,7 +10,7 @@ from ..report.document import MIMETYPE
 from ..report.html import html_fragment
 
 if TYPE_CHECKING:
-    from .state import PanelView
+    from .view import PanelView
 
 _numbers = count(1)
 
@@ -45,16 +45,17 @@ class StaticCopy:
         """Show the live view, then the copy."""
         display_id = f"{self.css_class}-{next(_numbers)}"
         self._display_ids.append(display_id)
-        _publish(live)
-        _publish(self.bundle(view), transient={"display_id": display_id})
+        publish(live)
+        publish(self.bundle(view), transient={"display_id": display_id})
 
     def refresh(self, view: PanelView) -> None:
         """Replace every published copy by one of what is in view now."""
         for display_id in self._display_ids:
-            _publish(self.bundle(view), transient={"display_id": display_id}, update=True)
+            publish(self.bundle(view), transient={"display_id": display_id}, update=True)
 
 
-def _publish(data: dict[str, Any], **options: Any) -> None:
+def publish(data: dict[str, Any], **options: Any) -> None:
+    """Send a display bundle to the output of the running cell."""
     from IPython.display import publish_display_data
 
     publish_display_data(data, **options)  # type: ignore[no-untyped-call]

@@ -12,6 +12,9 @@ _SHEET = """
   --pq-bad: var(--jp-error-color1, #c62828); --pq-good: var(--jp-success-color1, #2e7d32); width: 100%; }
 [data-jp-theme-light="false"] .perchq-panel { --pq-clip: #FF8A3D; --pq-weak: #F0B429; --pq-pick: #E39CC4;
   --pq-bad: #ff8a80; --pq-good: #81c784; }
+[data-jp-theme-light="false"] .perchq-figure path[style*="stroke: rgb(0, 114, 178)"] { stroke: #56B4E9 !important; }
+[data-jp-theme-light="false"] .perchq-figure path[style*="fill: rgb(0, 114, 178)"] { fill: #56B4E9 !important; }
+[data-jp-theme-light="false"] .perchq-key > span[style*="#0072B2"] { color: #56B4E9 !important; }
 .perchq-panel .widget-html-content { line-height: 1.4; }
 .perchq-panel .widget-html:has(> .widget-html-content:empty) { display: none; }
 .perchq-panel h3, .perchq-panel h4 { margin: 0; font-weight: 600; overflow-wrap: anywhere; }
@@ -41,10 +44,12 @@ _SHEET = """
   width: auto; padding: 0 10px; margin: 2px 0; }
 .perchq-input > .widget-toggle-buttons { width: auto; }
 .perchq-note { color: var(--pq-muted); font-size: 12px; margin: -2px 2px 4px 2px; }
+.perchq-input > .perchq-note { margin-top: 2px; }
 .perchq-field > .perchq-note { margin-left: 114px; }
 .perchq-panel .perchq-note .widget-html-content { line-height: 1.3; font-size: 12px; }
 .perchq-error { color: var(--pq-bad); } .perchq-ok { color: var(--pq-good); }
 .perchq-banner { border: 1px solid var(--pq-bad); border-radius: 4px; padding: 6px 10px; }
+.perchq-banner.perchq-busy { border-color: var(--pq-line); color: var(--pq-muted); }
 .perchq-line-errors ul { margin: 2px 0; padding-left: 18px; } .perchq-line-errors p { margin: 0; }
 .perchq-tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(88px, 1fr)); gap: 8px; margin: 4px 0; }
 .perchq-tile { background: var(--pq-soft); border-radius: 4px; padding: 6px 8px; display: flex;
@@ -60,8 +65,13 @@ _SHEET = """
 .perchq-row-of-controls { flex-wrap: wrap; align-items: center; overflow: visible; gap: 2px 4px; }
 .perchq-row-of-controls .jupyter-button, .perchq-row-of-controls .widget-checkbox { width: auto; }
 .perchq-panel .perchq-figure image { opacity: 0; cursor: pointer; }
- .perchq-panel .perchq-small { width: 34px; padding: 0 6px; }
-.perchq-panel .perchq-small.jupyter-button:not(:has(i)) { width: auto; }
+ .perchq-panel .perchq-small { width: 34px; padding: 0 6px; font-size: 0; }
+.perchq-panel .perchq-small i { font-size: 14px; margin: 0; }
+.perchq-panel .perchq-small.jupyter-button:not(:has(i)) { width: auto; font-size: inherit; }
+.perchq-panel .widget-upload { font-size: 0; } .perchq-panel .widget-upload i { font-size: 13px; }
+.perchq-panel .widget-upload::after { content: "Load CSV"; font-size: 13px; }
+.perchq-input > .widget-textarea > .widget-label { position: absolute; width: 1px; height: 1px; overflow: hidden;
+  clip-path: inset(50%); }
 .perchq-table-box { overflow-x: auto; }
 .perchq-stack { display: grid; width: max-content; min-width: 100%; overflow: visible; }
 .perchq-stack > * { grid-area: 1 / 1; margin: 0; width: auto; }
@@ -90,7 +100,7 @@ _SHEET = """
   background: transparent; border: 0; box-shadow: none; flex: none; }
 .perchq-panel .perchq-rows .jupyter-button:hover { background: #CC79A733; }
 .perchq-panel .perchq-rows .jupyter-button:focus-visible { outline: 2px solid var(--pq-pick); outline-offset: -2px; }
-.perchq-explain ol { margin: 4px 0; padding-left: 20px; } .perchq-explain li { margin-bottom: 4px; }
+.perchq-explain ol { margin: 4px 0; padding-left: 30px; } .perchq-explain li { margin-bottom: 4px; }
 .perchq-explain small { color: var(--pq-muted); }
 .perchq-findings ul { margin: 4px 0; padding-left: 18px; list-style: none; }
 .perchq-findings small { color: var(--pq-muted); }

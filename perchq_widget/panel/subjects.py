@@ -61,6 +61,7 @@ class LinesSubject:
             name: getattr(intent, name)
             for name in ("mode", "dtype", "scheme", "reduce_range", "convention", "tensor_name", "ch_axis")
         }
+        options["tensor_name"] = intent.tensor_name if intent.tensor_name.strip() else "tensor"
         # What stands in the box is text, never a path: a line break says so to the parser.
         lines = intent.lines if "\n" in intent.lines else intent.lines + "\n"
         return self._last.get((lines, *options.values()), lambda: calculate(lines, **options))
@@ -79,11 +80,14 @@ class TensorsSubject:
 
     kind = "tensor"
 
-    def __init__(self, records: Mapping[str, TensorRecord], options: Mapping[str, Any]) -> None:
+    def __init__(
+        self, records: Mapping[str, TensorRecord], options: Mapping[str, Any], ch_axis: int | None = None
+    ) -> None:
         if not records:
             raise QuantValueError("there is no tensor to show; pass an array, a module, a mapping or a model file")
         self._records = records
         self._options = dict(options)
+        self._asked_axis = ch_axis
         self.tensors = tuple(records)
         self._read: tuple[str, Any] | None = None
         self._last = _Remembered()
@@ -119,8 +123,11 @@ class TensorsSubject:
         return f"{name} · {tuple(record.shape)} {record.dtype}{unusable}"
 
     def axis(self, name: str | None) -> int:
-        """What the source suggests for that tensor."""
-        return self.record(name).ch_axis
+        """The axis that was asked for, where that tensor has it, else what its source suggests."""
+        record, asked = self.record(name), self._asked_axis
+        if asked is not None and -len(record.shape) <= asked < len(record.shape):
+            return asked
+        return record.ch_axis
 
     def _array(self, record: TensorRecord) -> Any:
         if self._read is None or self._read[0] != record.name:

@@ -11,11 +11,13 @@ import pandas as pd
 from ..report.rows import row_flags
 from ..report.text import clean_name, column_title, escape, format_cell, shorten
 from .controls import set_if_new
-from .state import GIVEN, PAGE_ROWS, WORST
+from .state import GIVEN, WORST
+from .view import PAGE_ROWS
 
 if TYPE_CHECKING:
     from .kit import Kit
-    from .state import PanelState, PanelView
+    from .state import PanelState
+    from .view import PanelView
 
 CLIPPED, LOW, SELECTED = "▲", "▼", "◆"
 _NAME_LIMIT = 28
@@ -33,12 +35,15 @@ class TableView:
             options=[("as given", GIVEN), ("worst first", WORST)], description="Sort", tooltip="Order of the rows",
             style={"description_width": "40px"},
         )
-        self.descending = w.ToggleButton(icon="sort-amount-desc", tooltip="Reverse the order")
+        self.descending = w.ToggleButton(icon="sort-amount-desc", description="Reverse", tooltip="Reverse the order")
         self.descending.add_class("perchq-small")
         self.previous = kit.button(
-            lambda: self._turn(-1), "perchq-small", icon="chevron-left", tooltip="Previous page"
+            lambda: self._turn(-1), "perchq-small", icon="chevron-left", description="Previous page",
+            tooltip="Previous page",
         )
-        self.next = kit.button(lambda: self._turn(1), "perchq-small", icon="chevron-right", tooltip="Next page")
+        self.next = kit.button(
+            lambda: self._turn(1), "perchq-small", icon="chevron-right", description="Next page", tooltip="Next page",
+        )
         self.place = kit.html()
         self.sort.observe(self._sorted, "value")
         self.descending.observe(lambda change: setattr(state, "descending", change["new"]), "value")

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 QUIET_S = 0.008
 CAP_S = 0.06
+PATIENT_S = 0.3  # between two key strokes of someone who types
 
 
 def running_loop() -> asyncio.AbstractEventLoop | None:
@@ -23,6 +24,9 @@ class LatestWins:
     Inside an event loop a request arms a timer: messages that already wait in the queue are taken first, and only
     the state that they leave behind is evaluated. A burst that does not end is evaluated every ``cap_s`` all the
     same. Without a loop ``work`` runs at once. A request that ``work`` itself makes runs it once more, never nested.
+    ``patient`` requests, for work that takes long, wait until nobody asks any more, however long that is.
+
+    A failure of ``work`` is raised, and the request stays pending: ``settle`` tries again.
     """
 
     def __init__(
@@ -30,16 +34,19 @@ class LatestWins:
         work: Callable[[], None],
         *,
         quiet_s: float = QUIET_S,
+        patient_s: float = PATIENT_S,
         cap_s: float = CAP_S,
         find_loop: Callable[[], asyncio.AbstractEventLoop | None] = running_loop,
     ) -> None:
         self._work = work
         self._quiet_s = quiet_s
+        self._patient_s = patient_s
         self._cap_s = cap_s
         self._find_loop = find_loop
         self._timer: asyncio.TimerHandle | None = None
         self._first = 0.0
         self._more = False
+        self._patient = False
         self._pending = False
         self._running = False
 
@@ -48,9 +55,10 @@ class LatestWins:
         """Whether a request waits for its evaluation."""
         return self._pending
 
-    def request(self) -> None:
+    def request(self, *, patient: bool = False) -> None:
         """Ask for an evaluation of the state as it will be when the burst ends."""
         self._pending = True
+        self._patient = patient
         if self._running:
             return
         loop = self._find_loop()
@@ -72,6 +80,9 @@ class LatestWins:
             while self._pending:
                 self._pending = False
                 self._work()
+        except BaseException:
+            self._pending = True
+            raise
         finally:
             self._running = False
 
@@ -82,10 +93,10 @@ class LatestWins:
 
     def _arm(self, loop: asyncio.AbstractEventLoop) -> None:
         self._more = False
-        self._timer = loop.call_later(self._quiet_s, self._fire, loop)
+        self._timer = loop.call_later(self._patient_s if self._patient else self._quiet_s, self._fire, loop)
 
     def _fire(self, loop: asyncio.AbstractEventLoop) -> None:
-        if self._more and loop.time() - self._first < self._cap_s:
+        if self._more and (self._patient or loop.time() - self._first < self._cap_s):
             self._arm(loop)
         else:
             self.settle()

@@ -20,7 +20,8 @@ def panel(alive: set[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Q
 @pytest.mark.parametrize(
     ("name", "stem"),
     [("conv1.weight", "conv1.weight"), ("a/b\\c:d", "a_b_c_d"), ("../../etc", "etc"), ("", "tensor"), ("***", "tensor"),
-     (".hidden", "hidden"), ("x" * 300, "x" * 80), ("Gewicht ß", "Gewicht_ß")],
+     (".hidden", "hidden"), ("con", "tensor_con"), ("NUL.weight", "tensor_NUL.weight"),
+     ("x" * 300, "x" * 80), ("Gewicht ß", "Gewicht_ß")],
 )  # fmt: skip
 def test_a_file_name_from_any_tensor_name(name: str, stem: str) -> None:
     assert safe_stem(name) == stem
@@ -80,3 +81,39 @@ def test_nothing_to_export_is_said(alive: set[str]) -> None:
     assert panel.report is None
     panel.exports.buttons["csv"].click()
     assert "no result" in panel.exports.message.value
+
+
+@pytest.mark.parametrize(
+    ("typed", "reason"),
+    [(".", "no name"), ("..", "no name"), ("a/..", "no name"), ("/", "folder"), ("out/", "folder"), ("out\\", "folder"),
+     ("con", "device"), ("NUL.csv", "device"), ("x/lpt1", "device"), ("a\0b", "not written")],
+)  # fmt: skip
+def test_a_name_that_no_file_can_have_is_said(panel: QuantPanel, tmp_path: Path, typed: str, reason: str) -> None:
+    panel.exports.buttons["csv"].click()
+    assert "✓" in panel.exports.message.value
+    panel.exports.name.value = typed
+    panel.exports.buttons["csv"].click()
+    assert "✓" not in panel.exports.message.value
+    assert reason in panel.exports.message.value
+    assert [file.name for file in tmp_path.iterdir()] == ["tensor.csv"]
+
+
+@pytest.mark.parametrize(("typed", "name"), [("a.csv", "a.csv"), ("A.CSV", "A.CSV"), ("v1.2", "v1.2.csv")])
+def test_a_suffix_is_not_doubled_and_the_whole_path_is_shown(
+    panel: QuantPanel, tmp_path: Path, typed: str, name: str
+) -> None:
+    panel.exports.name.value = typed
+    panel.exports.buttons["csv"].click()
+    assert [file.name for file in tmp_path.iterdir()] == [name]
+    assert str(tmp_path / name) in panel.exports.message.value
+
+
+@pytest.mark.parametrize(
+    ("trait", "value"), [("dtype", "quint8"), ("lines", "a,-1,1,0.5"), ("tensor_name", "b"), ("lines", "rubbish")]
+)
+def test_a_message_goes_with_the_result_that_it_is_about(panel: QuantPanel, trait: str, value: object) -> None:
+    panel.exports.buttons["csv"].click()
+    panel.state.channel = "filter_3"
+    assert "✓" in panel.exports.message.value
+    setattr(panel.state, trait, value)
+    assert panel.exports.message.value == ""

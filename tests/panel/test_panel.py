@@ -59,7 +59,7 @@ def test_a_control_sets_the_state(panel: QuantPanel, trait: str, value: object) 
 
 def test_name_and_axis_reach_the_caption(panel: QuantPanel) -> None:
     panel.controls.fields["tensor_name"].value = "conv1.act"
-    panel.controls.fields["ch_axis"].value = 2
+    panel.controls.fields["ch_axis"].value = "2"
     assert "conv1.act" in panel.report.caption
     assert "ch_axis 2" in panel.report.caption
     assert "conv1.act" in panel.heading.value
@@ -104,7 +104,7 @@ def test_upload_replaces_the_text(panel: QuantPanel) -> None:
     assert panel.input.upload.value == ()
 
 
-@pytest.mark.parametrize("content", [b"\xff\xfe\x00\xd8rubbish", b"a" * 1_000_001])
+@pytest.mark.parametrize("content", [b"\xff\xfe\x00\xd8rubbish", b"a" * 1_000_001, b"", b"\xef\xbb\xbf \n"])
 def test_an_upload_that_cannot_be_used_leaves_the_text(panel: QuantPanel, content: bytes) -> None:
     assert panel.input is not None
     before = panel.input.text.value
@@ -112,6 +112,15 @@ def test_an_upload_that_cannot_be_used_leaves_the_text(panel: QuantPanel, conten
     assert "perchq-error" in panel.input.upload_note.value
     assert "<b>" not in panel.input.upload_note.value
     assert panel.input.text.value == before
+
+
+def test_the_note_of_an_upload_goes_with_its_text(panel: QuantPanel) -> None:
+    assert panel.input is not None
+    panel.input.upload.value = (uploaded("r.csv", b"up,-1,1,0.5"),)
+    panel.state.dtype = "quint8"
+    assert "Loaded r.csv" in panel.input.upload_note.value
+    panel.input.text.value += "\nmore,-1,1,0.5"
+    assert panel.input.upload_note.value == ""
 
 
 def test_mode_switch_keeps_both_texts(panel: QuantPanel) -> None:
@@ -211,10 +220,12 @@ def test_a_change_that_changes_nothing_sends_nothing(sent: list[dict[str, Any]],
 def test_layers_filter_and_switch(alive: set[str]) -> None:
     del alive
     panel = pq.show({"conv1.weight": weight(8, 1, 3, 3), "conv2.weight": weight(4, 8, 3, 3), "fc.bias": weight(10)})
-    picker = panel.controls._picker
+    picker = panel.picker
     assert picker is not None
     picker.filter.value = "CONV2"
-    assert [name for _, name in picker.list.options] == ["conv1.weight", "conv2.weight"]  # the one in view stays
+    assert [name for _, name in picker.list.options] == ["conv2.weight"]
+    assert picker.list.value is None
+    assert "In view: conv1.weight" in picker.note.value
     picker.list.value = "conv2.weight"
     assert panel.report.name == "conv2.weight"
     assert panel.exports.name.value == "conv2.weight"
@@ -255,6 +266,49 @@ def test_reset_brings_settings_back_and_keeps_the_text(panel: QuantPanel) -> Non
     panel.controls.reset.click()
     assert (panel.state.dtype, panel.state.reduce_range, panel.state.sort) == ("qint8", False, "given")
     assert panel.state.lines == "a,-1,1,0.5"
+
+
+def test_reset_and_other_layers_keep_to_axes_that_they_have(alive: set[str]) -> None:
+    del alive
+    layers = {"conv": weight(8, 4, 3, 3), "fc": weight(6, 5), "bias": weight(7)}
+    panel = pq.show(layers, ch_axis=1)
+    assert len(panel.report.table) == 4
+    panel.state.tensor = "fc"
+    assert len(panel.report.table) == 5
+    panel.state.tensor = "bias"
+    assert len(panel.report.table) == 7
+    panel.controls.reset.click()
+    assert panel.view.problem is None
+    panel.state.tensor = "fc"
+    panel.state.ch_axis = 0
+    panel.controls.reset.click()
+    assert panel.state.ch_axis == 1
+
+
+def test_a_filter_that_matches_nothing_says_so(alive: set[str]) -> None:
+    del alive
+    panel = pq.show({"conv": weight(8, 4), "fc": weight(6, 5)})
+    panel.picker.filter.value = "<attn>"
+    assert "Nothing matches" in panel.picker.note.value
+    assert "<attn>" not in panel.picker.note.value
+    assert panel.picker.list.value == "conv"
+    panel.picker.filter.value = "c"
+    assert panel.picker.note.value == ""
+
+
+def test_labels_reach_the_browser_before_the_ticks_that_carry_them(
+    sent: list[dict[str, Any]], panel: QuantPanel
+) -> None:
+    axis = panel.overview._x.model_id
+    for names in ("pqrstu", "vwxyz!", "ab", "c"):
+        sent.clear()
+        panel.state.lines = "".join(f"{name},-1,1,0.5\n" for name in names)
+        states = [message["data"]["state"] for message in sent if message["comm"] == axis]
+        first = {key: at for at, state in reversed(list(enumerate(states))) for key in state}
+        assert list(states[first["tick_labels"]]["tick_labels"].values()) == list(names)
+        assert first["tick_labels"] < first.get("tick_values", len(states))
+        # Ticks are sent once, in their final places: none is drawn that the next message takes away.
+        assert sum("tick_values" in state for state in states) <= 1
 
 
 def test_sort_page_and_direction(alive: set[str]) -> None:
@@ -344,7 +398,7 @@ def test_a_layer_that_cannot_be_analysed_is_marked_and_says_why(alive: set[str])
     del alive
     panel = pq.show({"empty": np.empty((0, 3), np.float32), "good": weight(4, 4)})
     assert panel.report.name == "good"
-    picker = panel.controls._picker
+    picker = panel.picker
     assert picker is not None
     assert picker.list.options[0][0].endswith("✕")
     picker.list.value = "empty"

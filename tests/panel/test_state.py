@@ -6,8 +6,9 @@ import pytest
 from perchq_widget.core.errors import QuantError, QuantTypeError, QuantValueError
 from perchq_widget.panel.menus import menus
 from perchq_widget.panel.opening import opened
-from perchq_widget.panel.state import PAGE_ROWS, PanelState, PanelView, apply_options, resolve
+from perchq_widget.panel.state import PanelState, apply_options
 from perchq_widget.panel.subjects import LinesSubject, Subject
+from perchq_widget.panel.view import PAGE_ROWS, PanelView, resolve
 from perchq_widget.sources.lines import EXAMPLE_LINES, EXAMPLE_PARAMS
 
 
@@ -119,7 +120,9 @@ def test_no_good_line_at_all_gives_no_report_but_a_reason(lines: str) -> None:
     state.lines = lines
     view = resolve(state.intent(), subject, good)
     assert view.problem is not None
-    assert view.problem.about is None
+    assert view.problem.about == "lines"
+    assert view.stale
+    assert view.report is good.report
 
 
 def test_text_in_the_box_is_never_a_path() -> None:
@@ -240,3 +243,57 @@ def test_a_csv_file_opens_the_calculator(tmp_path: object) -> None:
 
 def test_the_subject_of_lines_needs_no_tensor() -> None:
     assert LinesSubject().tensors == ()
+
+
+@pytest.mark.parametrize(("name", "nearest"), [("nosuch", "there are"), ("dtpye", "dtype"), ("ch_axes", "ch_axis")])
+def test_a_setting_that_does_not_exist_raises_and_names_the_nearest(name: str, nearest: str) -> None:
+    state, _ = calculator()
+    with pytest.raises(AttributeError, match=nearest) as caught:
+        setattr(state, name, 1)
+    assert isinstance(caught.value, QuantError)
+
+
+@pytest.mark.parametrize(("obj", "good", "bad"), [(None, "sample", "cosine"), (tensor(), "cosine", "sample")])
+def test_a_sort_is_a_column_of_this_table(obj: object, good: str, bad: str) -> None:
+    state, _ = opened(obj, {})
+    state.sort = good
+    with pytest.raises(QuantValueError, match="sort must be one of"):
+        state.sort = bad
+    with pytest.raises(QuantValueError, match="did you mean 'sqnr_db'"):
+        state.sort = "sqnr_bd"
+    assert state.sort == good
+
+
+def test_choosing_a_sort_begins_ascending() -> None:
+    state, _ = opened(tensor(), {"sort": "scale"})
+    state.sort, state.descending = "scale", True
+    state.sort = "worst"
+    assert not state.descending
+    view = view_of(tensor(), descending=True, sort="scale")  # in whatever order the options come
+    assert view.intent.descending
+
+
+def test_channels_sort_by_number() -> None:
+    assert view_of(tensor(), sort="channel").order == tuple(range(40))
+    names = [f"n{i}" for i in range(40)][::-1]
+    assert view_of(tensor(), sort="channel", channel_names=names).order == tuple(range(40))
+    assert view_of("f10,-1,1,0\nf9,-1,1,0\nF1,-1,1,0\n10,-1,1,0\n9,-1,1,0\n", sort="channel").order == (4, 3, 2, 1, 0)
+
+
+def test_an_axis_that_was_asked_for_holds_for_every_layer_that_has_it() -> None:
+    layers = {"a": tensor(4), "b": tensor(5), "bias": tensor(6)[:, 0]}
+    _, subject = opened(layers, {"ch_axis": 1})
+    assert [subject.axis(name) for name in layers] == [1, 1, 0]
+    _, subject = opened(layers, {})
+    assert [subject.axis(name) for name in layers] == [0, 0, 0]
+
+
+@pytest.mark.parametrize("axis", [64, -65, 10**30])
+def test_an_axis_that_no_array_has_is_refused(axis: int) -> None:
+    state, _ = calculator()
+    with pytest.raises(QuantValueError, match="ch_axis must lie"):
+        state.ch_axis = axis
+
+
+def test_an_empty_name_is_a_default_one() -> None:
+    assert view_of(tensor_name="  ").report.name == "tensor"  # type: ignore[union-attr]

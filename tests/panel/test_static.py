@@ -87,6 +87,7 @@ def test_stock_exporters_show_table_and_figures_once(executed: Any, exporter: st
     for name in ("filter_0", "filter_3", "c299"):
         assert re.search(rf"<th[^>]*>[^<]*(<span[^>]*>.</span>)*{name}</th>", page), name
     assert "perchq-static-" in page
+    assert "QuantPanel" not in page
     assert not re.search(r"<style>[^<]*\.perchq-static-\w+ \{ display: none", page)
 
 

@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import Callable
 from itertools import pairwise
 
+import pytest
+
 from perchq_widget.panel.timing import LatestWins
 
 
@@ -85,6 +87,18 @@ def test_an_endless_burst_is_answered_all_the_same() -> None:
     assert all(later - earlier <= 0.08 for earlier, later in pairwise(runs))
 
 
+def test_patient_requests_wait_for_the_last_one_however_long_it_takes() -> None:
+    clock, runs = Clock(), []
+    pace = paced(clock, runs)
+    for _ in range(20):
+        pace.request(patient=True)
+        pace.request(patient=True)
+        clock.advance(0.3)
+    assert runs == []
+    clock.advance(0.3)
+    assert len(runs) == 1
+
+
 def test_settle_runs_what_is_pending_and_disarms_the_timer() -> None:
     clock, runs = Clock(), []
     pace = paced(clock, runs)
@@ -131,10 +145,11 @@ def test_a_failure_leaves_it_usable() -> None:
             raise ValueError("first")
 
     pace = LatestWins(work, find_loop=lambda: None)
-    try:
+    with pytest.raises(ValueError, match="first"):
         pace.request()
-    except ValueError:
-        pace.request()
+    assert pace.pending  # what failed has not been done
+    pace.settle()
+    assert not pace.pending
     assert len(calls) == 2
 
 

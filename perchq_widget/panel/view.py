@@ -1,0 +1,201 @@
+"""What follows from a state (PanelView), by the pure function resolve."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from ..core.errors import LineError, LinesError, QuantError, QuantValueError
+from ..report.text import shorten
+from ..sources.lines import EXAMPLE_LINES, EXAMPLE_PARAMS
+from .menus import Menu, menus, refusal_of
+from .state import GIVEN, INTENT_NAMES, MOST_AXES, WORST, Intent
+
+if TYPE_CHECKING:
+    from ..report.documents import ChannelReport
+    from .subjects import Subject
+
+PAGE_ROWS = 16
+LINES = "lines"
+_CONTROLS = (
+    "ch_axis", "clip_ratio", "tensor", "observer", "dtype", "scheme", "granularity", "reduce_range", "narrow_range",
+    "convention",
+)  # fmt: skip
+_POSITION = re.compile(r"[+-]?\d{1,9}")
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Why the intent has no result of its own and what to do.
+
+    ``about`` is the trait whose control the message belongs beside, "lines" for the text, None for no control.
+    """
+
+    about: str | None
+    message: str
+
+
+@dataclass(frozen=True, eq=False)
+class PanelView:
+    """Everything that the parts of the panel draw.
+
+    ``report`` is the result; where the intent has none (``problem``), the last good one, and ``stale`` is True.
+    ``table`` is its table and ``names`` the channels' names. ``order`` holds the rows as sorted; ``row`` is the
+    selected one, None without a report.
+    """
+
+    intent: Intent
+    report: ChannelReport | None
+    stale: bool
+    problem: Problem | None
+    errors: tuple[LineError, ...]
+    menus: Mapping[str, Menu]
+    table: pd.DataFrame | None = field(repr=False)
+    names: tuple[str, ...] = field(repr=False)
+    row: int | None
+    channel_note: str
+    order: tuple[int, ...] = field(repr=False)
+    page: int
+    n_pages: int
+
+    @property
+    def rows_on_page(self) -> tuple[int, ...]:
+        """Rows of ``table`` that the page shows, in order."""
+        return self.order[self.page * PAGE_ROWS : (self.page + 1) * PAGE_ROWS]
+
+    @property
+    def channel(self) -> str:
+        """The selected channel's name, "" without a report."""
+        return "" if self.row is None else self.names[self.row]
+
+
+def resolve(intent: Intent, subject: Subject, last: PanelView | None) -> PanelView:
+    """The view that ``intent`` asks for. Pure, up to the subject's memory of its last result."""
+    report: ChannelReport | None = None
+    problem: Problem | None = None
+    errors: tuple[LineError, ...] = ()
+    available = menus(intent, subject.kind)
+    try:
+        _check_axis(intent)
+        report = subject.report(intent)
+        errors = tuple(report.errors)
+    except LinesError as failure:
+        errors, problem = failure.errors, _no_line(intent, failure)
+    except QuantError as failure:
+        problem = Problem(_culprit(intent, str(failure), last), str(failure))
+    stale = report is None and last is not None and last.report is not None
+    if stale and last is not None:
+        report = last.report
+        same_text = (last.intent.lines, last.intent.mode) == (intent.lines, intent.mode)
+        errors = last.errors if same_text and not errors else errors
+    return _arranged(intent, report, stale, problem, errors, available, last)
+
+
+def _arranged(
+    intent: Intent,
+    report: ChannelReport | None,
+    stale: bool,
+    problem: Problem | None,
+    errors: tuple[LineError, ...],
+    available: Mapping[str, Menu],
+    last: PanelView | None,
+) -> PanelView:
+    if report is None:
+        return PanelView(intent, None, stale, problem, errors, available, None, (), None, "", (), 0, 1)
+    same = last is not None and last.report is report
+    table = last.table if last is not None and same and last.table is not None else report.table
+    names = last.names if last is not None and same else tuple(table["channel"].astype(str))
+    row, note = select_row(table, names, intent.channel)
+    order = _order(intent, table, last if same else None)
+    n_pages = max(1, math.ceil(len(order) / PAGE_ROWS))
+    page = order.index(row) // PAGE_ROWS if intent.page is None else min(max(intent.page, 0), n_pages - 1)
+    return PanelView(intent, report, stale, problem, errors, available, table, names, row, note, order, page, n_pages)
+
+
+def _check_axis(intent: Intent) -> None:
+    if intent.axis_text is not None:
+        raise QuantValueError(
+            f"ch_axis must be a whole number in {-MOST_AXES}..{MOST_AXES - 1}, such as 0 or -1, "
+            f"got {shorten(intent.axis_text, 40)!r}"
+        )
+
+
+def _no_line(intent: Intent, failure: LinesError) -> Problem:
+    if failure.errors:
+        return Problem(LINES, "No line can be used; the reasons are listed below.")
+    example = (EXAMPLE_PARAMS if intent.mode == "params" else EXAMPLE_LINES).partition("\n")[0]
+    return Problem(LINES, f"There is no line yet; type a line such as {example}")
+
+
+def _culprit(intent: Intent, message: str, last: PanelView | None) -> str | None:
+    """The control to show a refusal beside: the argument that the message begins with, else what was changed last."""
+    first = re.match(r"\w+", message)
+    if first is not None and first.group() in _CONTROLS:
+        return first.group()
+    if last is not None and last.problem is not None and last.problem.message == message:
+        return last.problem.about
+    before = None if last is None else last.intent
+    changed = [name for name in INTENT_NAMES if before is not None and getattr(before, name) != getattr(intent, name)]
+    refusal = refusal_of(intent)
+    candidates = _CONTROLS if refusal is None else tuple(name for name, _ in refusal.when)
+    named = next((name for name in changed if name in candidates), None)
+    return candidates[-1] if named is None and refusal is not None else named
+
+
+def worst_row(table: pd.DataFrame) -> int:
+    """The row with the lowest SQNR; the first of equals."""
+    return int(np.argmin(table["sqnr_db"].to_numpy(dtype=np.float64)))
+
+
+def select_row(table: pd.DataFrame, names: tuple[str, ...], channel: str | int | None) -> tuple[int, str]:
+    """The row that ``channel`` names, and a note where there is none of that name (then the worst)."""
+    if channel is None:
+        return worst_row(table), ""
+    text = channel_text(channel)
+    if text in names:
+        return names.index(text), ""
+    position = int(text) if _POSITION.fullmatch(text) else len(names)
+    if -len(names) <= position < len(names):
+        return position % len(names), ""
+    text = shorten(text, 80)
+    near = get_close_matches(text, names[:5000], n=1)
+    hint = f"; did you mean {near[0]!r}?" if near else f"; there are {len(names)}"
+    return worst_row(table), f"no channel {text!r}{hint}. The worst one is shown."
+
+
+def channel_text(channel: str | int) -> str:
+    """What the channel's box shows for what was asked for; Python writes no integer of 5,000 digits."""
+    return channel if isinstance(channel, str) else str(channel) if abs(channel) < 10**12 else hex(channel)
+
+
+def _order(intent: Intent, table: pd.DataFrame, last: PanelView | None) -> tuple[int, ...]:
+    """Row numbers as sorted; ``last`` is a view of the same table, whose order may still hold."""
+    if last is not None and (last.intent.sort, last.intent.descending) == (intent.sort, intent.descending):
+        return last.order
+    rows = np.arange(len(table)) if intent.sort == GIVEN else _ascending(intent, table)
+    return tuple((rows[::-1] if intent.descending else rows).tolist())
+
+
+def _ascending(intent: Intent, table: pd.DataFrame) -> npt.NDArray[np.intp]:
+    """Rows by the column to sort by; a tensor's channels are numbered, a calculator's names hold numbers."""
+    column = "sqnr_db" if intent.sort == WORST else intent.sort
+    if column != "channel":
+        return np.argsort(table[column].to_numpy(), kind="stable")
+    if intent.tensor is not None:
+        return np.arange(len(table))
+    keys = [_natural(str(name)) for name in table["channel"]]
+    return np.array(sorted(range(len(keys)), key=keys.__getitem__))
+
+
+def _natural(name: str) -> list[tuple[int, int, str]]:
+    """A sort key by which filter_10 comes after filter_9."""
+    parts = re.split(r"(\d{1,18})", name)
+    return [(int(part), 0, "") if at % 2 else (-1, 1, part.casefold()) for at, part in enumerate(parts)]
