@@ -139,9 +139,7 @@ class OverviewChart:
     def _name_ticks(self, view: PanelView) -> None:
         n, kind = len(view.names), "ranges" if view.report is None else view.report.kind
         few, limit = n <= _MANY_NAMES, max(6, 60 // n)
-        # Labels first, in a message of their own: bqplot draws new ticks in a transition that keeps for its whole time
-        # the labels that were there when it began.
-        with self._x.hold_sync():
+        with self._x.hold_sync():  # before the ticks: see set_axis
             self._x.label = f"channel (axis {view.intent.ch_axis})" if kind == "tensor" else "channel"
             self._x.tick_labels = (
                 {str(i): shorten(clean_name(name), limit) for i, name in enumerate(view.names)} if few else None

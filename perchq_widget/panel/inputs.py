@@ -57,7 +57,7 @@ class LinesInput:
         set_if_new(self.text, "value", intent.lines)
         names, example = _HINTS[intent.mode]
         set_if_new(self.text, "placeholder", example)
-        set_if_new(self.hint, "value", f"One line per channel: <code>{names}</code>")
+        set_if_new(self.hint, "value", f"Per line: <code>{names}</code>")
         if intent.lines != self._loaded:
             set_if_new(self.upload_note, "value", "")
         problem = view.problem if view.problem is not None and view.problem.about == LINES else None

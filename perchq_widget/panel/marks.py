@@ -75,11 +75,14 @@ def ticks(low: float, high: float, about: int, *, whole: bool = False) -> tuple[
 def set_axis(
     target: Any, low: float, high: float, about: int = 5, *, whole: bool = False, at: Floats | None = None
 ) -> None:
-    """Give an axis and its scale their ends and round ticks, or ticks ``at`` given places."""
-    values, tick_format = ticks(low, high, about, whole=whole)
+    """Give an axis and its scale their ends and round ticks, or ticks ``at`` given places.
+
+    The format goes ahead, in a message of its own: bqplot draws new ends and ticks in a transition, which writes them
+    in the format that was there when it began. Labels must be there even before.
+    """
+    values, target.tick_format = ticks(low, high, about, whole=whole)
     set_bounds(target.scale, low, high)
-    with target.hold_sync(), target.hold_trait_notifications():
-        target.tick_values, target.tick_format = values if at is None else at, tick_format
+    target.tick_values = values if at is None else at
 
 
 def figure(marks: Sequence[Any], axes: Sequence[Any], *, height: int, left: int = 62) -> Any:

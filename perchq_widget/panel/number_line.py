@@ -67,8 +67,8 @@ class NumberLine:
         low, high = min(*ends, sample), max(*ends, sample)
         pad = 0.04 * (high - low) if high > low else max(abs(high), 1.0) * 0.1
         m.set_axis(self._x, low - pad, high + pad, 7)
-        m.set_xy(self._range, ends[:2], [3.0, 3.0])
-        m.set_xy(self._codes, ends[2:], [2.0, 2.0])
+        m.set_xy(self._range, _seen(ends[:2], 2 * pad), [3.0, 3.0])
+        m.set_xy(self._codes, _seen(ends[2:], 2 * pad), [2.0, 2.0])
         m.set_xy(self._clips, [[ends[2]] * 2, [ends[3]] * 2], [[0.6, 2.5]] * 2)
         m.set_xy(self._sample, [sample], [1.0])
 
@@ -90,6 +90,12 @@ class NumberLine:
             self._names.text = np.array([str(code) if known else "" for code, known in zip(codes, named, strict=True)])
         m.set_xy(self._before, [sample], [0.0])
         m.set_xy(self._after, [after], [0.0])
+
+
+def _seen(ends: list[float], room: float) -> list[float]:
+    """A range without width as a bar that is just wide enough to be seen."""
+    least = 0.03 * room
+    return ends if ends[1] - ends[0] >= 2 * least else [ends[0] - least, ends[1] + least]
 
 
 def _known(value: float | None) -> float:

@@ -14,6 +14,9 @@ _SHEET = """
   --pq-bad: #ff8a80; --pq-good: #81c784; }
 [data-jp-theme-light="false"] .perchq-figure path[style*="stroke: rgb(0, 114, 178)"] { stroke: #56B4E9 !important; }
 [data-jp-theme-light="false"] .perchq-figure path[style*="fill: rgb(0, 114, 178)"] { fill: #56B4E9 !important; }
+[data-jp-theme-light="false"] .perchq-figure path[style*="stroke: rgb(86, 180, 233)"] { stroke: #B4E2FA !important; }
+[data-jp-theme-light="false"] .perchq-figure path[style*="fill: rgb(86, 180, 233)"] { fill: #B4E2FA !important; }
+[data-jp-theme-light="false"] .perchq-key > span[style*="#56B4E9"] { color: #B4E2FA !important; }
 [data-jp-theme-light="false"] .perchq-key > span[style*="#0072B2"] { color: #56B4E9 !important; }
 .perchq-panel .widget-html-content { line-height: 1.4; }
 .perchq-panel .widget-html:has(> .widget-html-content:empty) { display: none; }
@@ -65,9 +68,10 @@ _SHEET = """
 .perchq-row-of-controls { flex-wrap: wrap; align-items: center; overflow: visible; gap: 2px 4px; }
 .perchq-row-of-controls .jupyter-button, .perchq-row-of-controls .widget-checkbox { width: auto; }
 .perchq-panel .perchq-figure image { opacity: 0; cursor: pointer; }
- .perchq-panel .perchq-small { width: 34px; padding: 0 6px; font-size: 0; }
+ .perchq-panel .perchq-small:has(i) { width: 34px; padding: 0 6px; font-size: 0; display: inline-flex;
+  align-items: center; justify-content: center; }
 .perchq-panel .perchq-small i { font-size: 14px; margin: 0; }
-.perchq-panel .perchq-small.jupyter-button:not(:has(i)) { width: auto; font-size: inherit; }
+.perchq-panel .perchq-small.jupyter-button:not(:has(i)) { width: auto; }
 .perchq-panel .widget-upload { font-size: 0; } .perchq-panel .widget-upload i { font-size: 13px; }
 .perchq-panel .widget-upload::after { content: "Load CSV"; font-size: 13px; }
 .perchq-input > .widget-textarea > .widget-label { position: absolute; width: 1px; height: 1px; overflow: hidden;

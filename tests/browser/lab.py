@@ -121,6 +121,16 @@ class Page:
             "[...figure.querySelectorAll('path.line')].some(path => path.getAttribute('d')))"
         )
 
+    def frames(self, count: int) -> None:
+        """Let the browser draw ``count`` times, so that transitions without duration are over."""
+        self.page.evaluate(
+            """count => new Promise(done => {
+              const next = left => left ? requestAnimationFrame(() => next(left - 1)) : done();
+              next(count);
+            })""",
+            count,
+        )
+
     def path(self, chart: str, stroke: str) -> str:
         """The longest path of that colour in a chart, as its drawing commands."""
         found = self.page.locator(f"{chart} path.line").evaluate_all(

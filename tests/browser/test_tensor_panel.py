@@ -72,6 +72,8 @@ def test_the_dark_theme_reaches_charts_and_table(opened: Callable[..., Page], la
             ink = place.evaluate("each => getComputedStyle(each)[each.ownerSVGElement ? 'fill' : 'color']")
             red, green, blue = (int(number) for number in re.findall(r"\d+", ink)[:3])
             assert min(red, green, blue) > 120, (part, ink)  # light, and no colour of its own
+        assert page.path(".perchq-overview", "rgb(86, 180, 233)").count("L") > 60  # light enough to be seen on black
+        assert page.path(".perchq-overview", "rgb(0, 114, 178)") == ""
         assert page.errors == []
     finally:
         lab.theme("JupyterLab Light")
