@@ -16,7 +16,7 @@ from .blocks import Array, cut
 from .elements import raw_codes
 from .qparams import QParams
 from .ranges import ChannelRanges
-from .reduce import clamp, count, dot, total
+from .reduce import clamp, count, dot, small_buffers, total
 
 _ROWS = ("noise", "cross", "abs_noise", "max_noise", "clipped", "zero_levels")
 _NOISE, _CROSS, _ABS, _MAX, _CLIPPED, _ZERO = range(6)
@@ -96,10 +96,11 @@ def channel_errors(array: Array, ch_axis: int, qparams: QParams, ranges: Channel
     reach = _Reach.of(qparams, ranges)
     worker = _Worker(qparams, blocks.axis)
     last: slice | None = None
-    for channels, block in blocks.walk(qparams.rules.dtype):
-        if channels != last:  # blocks of the same channels follow one another
-            last, params, steps = channels, qparams.expand(channels, blocks.axis), reach.within(channels)
-        worker.add(block, params, sums[:, channels], steps)
+    with small_buffers():
+        for channels, block in blocks.walk(qparams.rules.dtype):
+            if channels != last:  # blocks of the same channels follow one another
+                last, params, steps = channels, qparams.expand(channels, blocks.axis), reach.within(channels)
+            worker.add(block, params, sums[:, channels], steps)
     return ChannelErrors(
         ranges.n_finite,
         ranges.n_finite - ranges.n_zero,
@@ -119,8 +120,7 @@ def channel_errors(array: Array, ch_axis: int, qparams: QParams, ranges: Channel
 class _Reach:
     """Per channel: which of the slow steps its values can need. Kernels are monotone, so the ends decide."""
 
-    below: npt.NDArray[np.bool_]
-    above: npt.NDArray[np.bool_]
+    clips: npt.NDArray[np.bool_]
     unsafe: npt.NDArray[np.bool_]
     nonfinite: npt.NDArray[np.bool_]
 
@@ -129,20 +129,19 @@ class _Reach:
         params = qparams.expand(slice(None), 0)
         low, high = (raw_codes(end[:, None], qparams, params)[:, 0] for end in ranges.known())
         bad = ranges.n_nan + ranges.n_inf > 0
-        return cls(low < qparams.quant_min, high > qparams.quant_max, ranges.unsafe, bad)
+        return cls((low < qparams.quant_min) | (high > qparams.quant_max), ranges.unsafe, bad)
 
     def within(self, channels: slice) -> _Steps:
         """What a block that holds these channels needs."""
-        needs = (self.below, self.above, self.unsafe, self.nonfinite)
+        needs = (self.clips, self.unsafe, self.nonfinite)
         return _Steps(*(bool(each[channels].any()) for each in needs))
 
 
 @dataclass(frozen=True, slots=True)
 class _Steps:
-    """Whether a block clips below or above, needs float64 sums, holds values that are not finite."""
+    """Whether a block clips, needs float64 sums, holds values that are not finite."""
 
-    below: bool
-    above: bool
+    clips: bool
     unsafe: bool
     nonfinite: bool
 
@@ -170,8 +169,8 @@ class _Worker:
         finite = np.isfinite(x) if steps.nonfinite else None
         with np.errstate(invalid="ignore", over="ignore", under="ignore"):
             self.qparams.rules.levels(x, params, e)
-            if steps.below or steps.above:
-                clamp(e, params.low if steps.below else None, params.high if steps.above else None, self.axis, other)
+            if steps.clips:
+                clamp(e, params.low, params.high, self.axis, other)
                 np.not_equal(e, other, out=mask)
                 sums[_CLIPPED] += count(mask if finite is None else mask & finite, self.axis)
                 e, other = other, e

@@ -83,16 +83,17 @@ def _add(x: Array, axis: int, scratch: Array, ones: Array, found: Array) -> None
     """Add one block to ``found``, a (rows, channels) view."""
     along = 1 - axis
     low, high = x.min(along), x.max(along)
-    if not (np.isfinite(low).all() and np.isfinite(high).all()):
+    top = np.maximum(-low, high)
+    if not np.isfinite(top.max()):  # NaN passes through both
         found[_NAN] += np.isnan(x).sum(along)
         found[_INF] += np.isinf(x).sum(along)
         finite = np.isfinite(x)
         low, high = np.where(finite, x, np.inf).min(along), np.where(finite, x, -np.inf).max(along)
-        x = np.where(finite, x, 0)
+        x, top = np.where(finite, x, 0), np.maximum(-low, high)
         found[_ZERO] -= (~finite).sum(along)
     np.minimum(found[_MIN], low, out=found[_MIN])
     np.maximum(found[_MAX], high, out=found[_MAX])
-    if _unsafe(np.maximum(-low, high)).any():
+    if not (top.min() > SAFE[0] and top.max() < SAFE[1]) and _unsafe(top).any():
         x, scratch, ones = x.astype(np.float64), np.empty(x.shape), ones.astype(np.float64)
     with np.errstate(over="ignore", under="ignore"):  # the caller judges magnitudes
         found[_SIGNAL] += dot(x, x, axis)

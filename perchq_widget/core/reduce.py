@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import numpy as np
 
 from .blocks import Array
@@ -34,13 +37,24 @@ def count(mask: Array, axis: int) -> Array:
     return np.asarray(words.sum(2).view(np.uint8).sum(1) + tail)
 
 
-def clamp(a: Array, low: Array | None, high: Array | None, axis: int, out: Array) -> None:
-    """``a`` limited to low..high, which vary along ``axis``; None where no value can pass that end."""
-    if low is not None and high is not None and axis == 0:
+def clamp(a: Array, low: Array, high: Array, axis: int, out: Array) -> None:
+    """``a`` limited to low..high, which vary along ``axis``."""
+    if axis == 0:
         np.clip(a, low, high, out=out)
-        return
-    # one end alone is cheaper, and np.clip is five times slower where the bounds vary along the last axis
-    if high is not None:
+    else:  # np.clip is five times slower where the bounds vary along the last axis
         np.minimum(a, high, out=out)
-    if low is not None:
-        np.maximum(a if high is None else out, low, out=out)
+        np.maximum(out, low, out=out)
+
+
+@contextmanager
+def small_buffers() -> Iterator[None]:
+    """Keep numpy from copying one number per channel into long buffers, which makes such products three times slower.
+
+    A ufunc whose inner loop is shorter than numpy's buffer (8,192) stretches the loop by buffering; a block's rows are
+    shorter. The setting belongs to the context, so that other threads keep theirs.
+    """
+    before = np.setbufsize(1024)
+    try:
+        yield
+    finally:
+        np.setbufsize(before)
