@@ -46,7 +46,7 @@ def latex_fragment(document: Mapping[str, Any]) -> str:
     """The report as LaTeX for the body of a document: heading, summary, lines left out, findings, figures, channels.
 
     It changes nothing behind its end, has no blank line, and fits the line of a letter or A4 page with margins of an
-    inch: a table that does not, even in 6 pt, is cut into parts that repeat the first column. All texts of ``document``
+    inch: a table that does not, even in 5 pt, is cut into parts that repeat the first column. All texts of ``document``
     are untrusted and print as themselves. Raises QuantValueError for figures that are not ours.
     """
     sections = [
@@ -156,21 +156,31 @@ def _parts(columns: Sequence[str], rows: Sequence[Sequence[str]], flags: Sequenc
 
     Findings that no mark tells, which most channels lack, stand in a line of their own below their row.
     """
-    from perchq_widget.report.pdf.widths import fit_columns
-
     across = [at for at, column in enumerate(columns) if column != "findings"]
     titles = [column_title(columns[at]) for at in across]
     natural = [_natural(title, [row[at] for row in rows], at == 0) for at, title in zip(across, titles, strict=True)]
-    fit = fit_columns(natural, _LINE_PT, inset=_GAP_PT, largest=_LARGEST_PT, keep=1)
+    size, widths, parts = _fit(natural)
     cells = [_cells([row[at] for at in across], marks) for row, marks in zip(rows, flags, strict=True)]
     below = [_below(columns, row, marks) for row, marks in zip(rows, flags, strict=True)]
-    look = f"\\sffamily\\fontsize{{{fit.size:g}}}{{{1.2 * fit.size:g}}}\\selectfont"
-    for number, part in enumerate(fit.parts):
-        kinds = "".join(_column(at == 0, fit.widths[at] - _GAP_PT) for at in part)
-        width = sum(fit.widths[at] for at in part[1:]) - _GAP_PT
+    look = f"\\sffamily\\fontsize{{{size:.3g}}}{{{1.2 * size:.3g}}}\\selectfont"
+    for number, part in enumerate(parts):
+        kinds = "".join(_column(at == 0, widths[at] - _GAP_PT) for at in part)
+        width = sum(widths[at] for at in part[1:]) - _GAP_PT
         notes = (_under(note, len(part) - 1, width) if number == 0 else "" for note in below)
         body = "\n".join(_lines([[row[at] for at in part]]) + note for row, note in zip(cells, notes, strict=True))
         yield f"{{{look}{_long_table(kinds, [latex_text(titles[at]) for at in part], body)}}}"
+
+
+def _fit(natural: Sequence[float]) -> tuple[float, list[float], tuple[tuple[int, ...], ...]]:
+    """Type size and column widths in points and the columns of each part; parts only where 5 pt are too large."""
+    from perchq_widget.report.pdf.widths import fit_columns
+
+    for shrink in (1.0, 1.1, 1.2):
+        fit = fit_columns(natural, _LINE_PT * shrink, inset=_GAP_PT * shrink, largest=_LARGEST_PT * shrink, keep=1)
+        if len(fit.parts) == 1:
+            return fit.size / shrink, [width / shrink for width in fit.widths], fit.parts
+    fit = fit_columns(natural, _LINE_PT, inset=_GAP_PT, largest=_LARGEST_PT, keep=1)
+    return fit.size, list(fit.widths), fit.parts
 
 
 def _below(columns: Sequence[str], row: Sequence[str], flags: Sequence[str]) -> str:
@@ -199,7 +209,12 @@ def _cells(row: Sequence[str], flags: Sequence[str]) -> list[str]:
     marks = "".join(_MARKS[flag] for flag in _MARKS if flag in flags)
     name = _prose(shorten(clean_name(row[0]), _LONGEST_NAME))
     name = f"\\textcolor{{pqclipink}}{{{name}}}" if "clipped" in flags else name
-    return [f"{marks} {name}" if marks else name, *map(latex_text, row[1:])]
+    return [f"{marks} {name}" if marks else name, *map(_number, row[1:])]
+
+
+def _number(cell: str) -> str:
+    """A cell in one line; one with more digits than a column is wide, as the calculator may be given, in several."""
+    return latex_text(cell, every=_LONG_WORD if _ems(cell) > _WIDEST_EM else 0)
 
 
 def _natural(title: str, cells: Sequence[str], marked: bool) -> float:

@@ -9,6 +9,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -116,6 +117,12 @@ def nasty() -> pq.ChannelReport:
     return pq.calculate([(name, -1.0, 1.0, 3.0) for name in NASTY], tensor_name=" ".join(NASTY[:24]))
 
 
+def wide() -> pq.ChannelReport:
+    """Numbers of every magnitude, and so the widest columns."""
+    weights = np.random.default_rng(1).normal(size=(20, 30)) * np.logspace(-30, 30, 20)[:, None]
+    return pq.analyze(weights.astype(np.float32), name="w")
+
+
 @pytest.mark.parametrize("name", [*REPORTS, "nasty"])
 def test_groups_conditionals_and_environments_are_balanced(name: str) -> None:
     source = latex_fragment((nasty if name == "nasty" else REPORTS[name])().document())
@@ -155,11 +162,25 @@ def test_repeats_the_heading_on_every_page_and_the_channel_in_every_part() -> No
 
 
 def test_columns_fit_the_line() -> None:
-    for report in (tensor(), tensor(300), nasty(), calculator()):
+    for report in (tensor(), tensor(300), nasty(), wide(), calculator()):
         source = latex_fragment(report.document())
         for columns in re.findall(r"\\begin\{longtable\}\{@\{\}(.*)@\{\}\}", source):
             widths = [float(width) for width in re.findall(r"p\{([\d.]+)pt\}", columns)]
             assert sum(widths) + 4 * (len(widths) - 1) <= 452
+
+
+def test_keeps_many_digits_in_their_column() -> None:
+    digits = "0." + "123456789" * 9
+    document = pq.calculate(f"a,-1,{digits},0.5\n").document()
+    document["display_rows"][0][2] = digits
+    source = latex_fragment(document)
+    assert digits in source.replace(r"\penalty1000{}", "").replace(r"\allowbreak{}", "")
+    assert digits not in source
+
+
+def test_extreme_numbers_take_smaller_type_before_a_second_table() -> None:
+    source = latex_fragment(wide().document())
+    assert source.count(r"\endhead") == 1
 
 
 def test_marks_clipped_and_low_rows_by_sign_and_colour() -> None:
@@ -252,7 +273,7 @@ def test_html_ranks_before_latex(exporter: type) -> None:
 
 @pytest.mark.skipif(shutil.which("xelatex") is None, reason="needs xelatex on PATH")
 def test_xelatex_sets_it_with_no_text_lost(tmp_path: Path) -> None:
-    source, _ = LatexExporter().from_notebook_node(notebook(calculator(), tensor(40), nasty()))
+    source, _ = LatexExporter().from_notebook_node(notebook(calculator(), tensor(40), nasty(), wide()))
     (tmp_path / "main.tex").write_text(source, encoding="utf-8")
     command = ["xelatex", "-interaction=nonstopmode", "-halt-on-error", "-no-shell-escape", "main.tex"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, check=False)
