@@ -214,13 +214,14 @@ def _cells(row: Sequence[str], flags: Sequence[str]) -> list[str]:
 
 def _number(cell: str) -> str:
     """A cell in one line; one with more digits than a column is wide, as the calculator may be given, in several."""
-    return latex_text(cell, every=_LONG_WORD if _ems(cell) > _WIDEST_EM else 0)
+    return latex_text(cell, every=_LONG_WORD if len(cell) > _WIDEST_EM else 0)
 
 
 def _natural(title: str, cells: Sequence[str], marked: bool) -> float:
     """Width of a column in em; its heading may break between words, and room for two marks goes with the first."""
-    widest = max(map(_ems, cells), default=1.0)
-    return min(_WIDEST_EM, max(widest + 2.2 * marked, *map(_ems, title.split()))) + 0.15
+    longest = sorted(set(cells), key=lambda cell: (len(cell), cell))[-8:]
+    widest = max(map(_ems, longest), default=1.0)
+    return min(_WIDEST_EM, max([widest + 2.2 * marked, *map(_ems, title.split())])) + 0.15
 
 
 def _ems(text: str) -> float:

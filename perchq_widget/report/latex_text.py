@@ -33,6 +33,8 @@ _SYMBOLS = {
 _SHAPES = {"▲": 78, "▼": 72, "◆": 7}
 _CONTROLS = {"␍": "CR", "⇥": "TAB", "␀": "NUL"}
 _REPEATED = re.compile(r"([-,<>])(?=\1)")
+# Numbers and plain names, which most cells are.
+_PLAIN = re.compile(r"-?[A-Za-z0-9.+/]*(?:e-[0-9]+)?")
 _LONE_SPACE = re.compile(r"(?<= ) |^ | $")
 _SEPARATOR = re.compile(r"(?<=[^\s_./:;,=-])([_./:;,=-])(?=[^\s\d])")
 
@@ -44,6 +46,8 @@ def latex_text(value: object, every: int = 0) -> str:
     Line breaks, control and reordering characters appear as :func:`~perchq_widget.report.text.clean_name` shows them;
     a character that the default fonts lack as its code point in angle brackets.
     """
+    if isinstance(value, str) and every == 0 and _PLAIN.fullmatch(value):
+        return value
     text = _REPEATED.sub(rf"\1{_LIGATURE}", clean_name(str(value)))
     if every > 0:
         text = re.sub(rf"(\S{{{every}}})(?=\S)", rf"\1{_HARD_BREAK}", text)

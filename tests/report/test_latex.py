@@ -82,6 +82,11 @@ def test_ascii_text_prints_as_itself(text: str, every: int) -> None:
     assert token.sub(lambda match: held[match[0]], source) == text
 
 
+@pytest.mark.parametrize("text", ["0.00862745", "-1.2", "1.19209e-07", "filter.0", "3+4", "a/b"])
+def test_plain_numbers_and_names_stay_as_they_are(text: str) -> None:
+    assert latex_text(text) == text
+
+
 @pytest.mark.parametrize("text", ["--", "<<", ">>", ",,", "---"])
 def test_no_ligature_joins_repeated_characters(text: str) -> None:
     assert latex_text(text).count(r"\kern0pt{}") == len(text) - 1
