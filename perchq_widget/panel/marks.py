@@ -15,6 +15,12 @@ from ..report.text import escape
 
 BLUE, VERMILLION, ORANGE, SKY, PINK, GREY = "#0072B2", "#D55E00", "#E69F00", "#56B4E9", "#CC79A7", "#888888"
 Floats = npt.NDArray[np.float64]
+LIMIT = 8e307  # the distance between any two coordinates must be a float64 too, here and in the browser
+
+
+def drawable(values: Sequence[float]) -> list[float]:
+    """Values as coordinates: the ends of float64, and what lies beyond them, at the limit."""
+    return [min(max(value, -LIMIT), LIMIT) for value in values]
 
 
 def set_xy(mark: Any, x: npt.ArrayLike, y: npt.ArrayLike) -> None:

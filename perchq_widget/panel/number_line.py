@@ -62,8 +62,9 @@ class NumberLine:
         self._legend.value = _line_legend(hist)
 
     def _draw(self, hist: ChannelHistogram) -> None:
-        ends = [hist.min_val, hist.max_val, hist.quant_lo, hist.quant_hi]
-        sample = _known(hist.sample)
+        *ends, sample = m.drawable(
+            [hist.min_val, hist.max_val, hist.quant_lo, hist.quant_hi, _known(hist.sample)]
+        )
         low, high = min(*ends, sample), max(*ends, sample)
         pad = 0.04 * (high - low) if high > low else max(abs(high), 1.0) * 0.1
         m.set_axis(self._x, low - pad, high + pad, 7)
@@ -74,22 +75,29 @@ class NumberLine:
 
     def _draw_steps(self, hist: ChannelHistogram) -> None:
         sample, after = _known(hist.sample), _known(hist.dequantized)
+        there = bool(np.isfinite(after))  # what overflows the convention's dtype has no neighbours to show
+        for mark in (self._levels, self._names, self._before, self._after):
+            mark.visible = there
+        if there:
+            self._draw_near(hist, sample, after)
+
+    def _draw_near(self, hist: ChannelHistogram, sample: float, after: float) -> None:
         here = round(after / hist.scale) + hist.zero_point
         codes = here + np.arange(-_SIDE, _SIDE + 1)
         there = (codes >= hist.quant_min) & (codes <= hist.quant_max)
         at = (codes - hist.zero_point) * hist.scale
         reach = max((_SIDE + 0.6) * hist.scale, 1.15 * abs(sample - after))
-        m.set_bounds(self._near, after - reach, after + reach)
+        m.set_bounds(self._near, *m.drawable([after - reach, after + reach]))
         named = there if reach < 2 * _SIDE * hist.scale else codes == here  # a sample far off squeezes the steps
         # One path for all steps: a missing y is a gap in it, but not at its end, where bqplot puts a label.
         steps = np.tile([-0.3, 0.3, np.nan], int(there.sum()))
-        m.set_xy(self._levels, np.repeat(at[there], 3)[:-1], steps[:-1])
+        m.set_xy(self._levels, np.repeat(m.drawable(at[there].tolist()), 3)[:-1], steps[:-1])
         # bqplot draws labels of old and new data together while their number changes: it stays the same.
         with self._names.hold_sync(), self._names.hold_trait_notifications():
-            self._names.x = at
+            self._names.x = m.drawable(at.tolist())
             self._names.text = np.array([str(code) if known else "" for code, known in zip(codes, named, strict=True)])
-        m.set_xy(self._before, [sample], [0.0])
-        m.set_xy(self._after, [after], [0.0])
+        m.set_xy(self._before, m.drawable([sample]), [0.0])
+        m.set_xy(self._after, m.drawable([after]), [0.0])
 
 
 def _seen(ends: list[float], room: float) -> list[float]:
@@ -115,6 +123,6 @@ def _line_legend(hist: ChannelHistogram) -> str:
     ]
     if hist.sample is not None and hist.dequantized is not None:
         keys.append(m.swatch(m.GREY, f"sample {format_number(hist.sample)}", "●"))
-        step = (hist.dequantized - hist.sample) / hist.scale
+        step = hist.dequantized / hist.scale - hist.sample / hist.scale
         keys.append(m.swatch(m.PINK, f"dequantized {format_number(hist.dequantized)}, {_steps(step)} off", "◆"))
     return f'<div class="perchq-legend">{"".join(keys)}</div>'

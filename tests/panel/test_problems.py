@@ -66,6 +66,23 @@ def test_channels_without_a_value_are_neither_exact_nor_drawn_at_nan(
     assert ("without a finite value" in panel.overview._legend.value) == bool(empty.any())
 
 
+@pytest.mark.parametrize("scheme", ["affine", "symmetric"])
+@pytest.mark.parametrize("convention", ["calculator", "pytorch"])
+@pytest.mark.parametrize(
+    "line", ["-1e308,1e308,1", "-1,1,1e308", "1e-300,2e-300,1e-300", "5,5,5", "0,0,0.5", "3e38,3.4e38,-3.4e38"]
+)
+def test_numbers_at_the_ends_of_float64_are_drawn(alive: set[str], line: str, convention: str, scheme: str) -> None:
+    del alive
+    panel = pq.show(f"ok,-1,1,0.5\nodd,{line}\n", convention=convention, scheme=scheme)
+    for channel in range(len(panel.report.table)):
+        panel.state.channel = channel
+        for mark in panel.chart._figure.marks:
+            if mark.visible and mark is not panel.chart._levels:  # whose gaps are NaN
+                assert np.isfinite(np.ravel([mark.x, mark.y])).all()
+        for scale in (panel.chart._x.scale, panel.chart._near, panel.overview._y.scale):
+            assert np.isfinite(scale.max - scale.min)
+
+
 def broken(*_: Any, **__: Any) -> None:
     raise RuntimeError("<b>boom</b>")
 
