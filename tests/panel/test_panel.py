@@ -133,41 +133,6 @@ def test_mode_switch_keeps_both_texts(panel: QuantPanel) -> None:
     assert panel.input.text.value == "mine,-1,1,0.5"
 
 
-def test_selecting_moves_chart_table_and_explanation(panel: QuantPanel) -> None:
-    panel.selector.box.value = "filter_3"
-    assert panel.state.channel == "filter_3"
-    assert "filter_3" in panel.chart._title.value
-    assert "filter_3" in panel.explain.widget.value
-    assert panel.overview._chosen.x.tolist() == [3.0, 3.0]
-    panel.table.rows[2].click()
-    assert panel.state.channel == "filter_2"
-    assert panel.selector.box.value == "filter_2"
-    panel.selector.next.click()
-    assert panel.state.channel == "filter_3"
-    panel.selector.worst.click()
-    assert panel.state.channel is None
-    assert panel.view.channel == "filter_1"
-
-
-def test_a_click_on_the_overview_selects_the_nearest_bar(panel: QuantPanel) -> None:
-    hit = panel.overview._hit
-    hit._handle_custom_msgs(hit, {"event": "element_click", "data": {"click_x": 2.2, "click_y": 40.0}})
-    assert panel.view.channel == "filter_2"
-
-
-def test_among_many_bars_the_click_prefers_the_one_whose_top_is_near(alive: set[str]) -> None:
-    del alive
-    panel = pq.show(weight(1200, 16))
-    tops = panel.overview._tops
-    low = int(np.argmin(tops[500:508])) + 500
-    assert panel.overview.nearest(504.0, float(tops[low])) == low
-
-
-def test_an_unknown_channel_is_said_beside_the_selector(panel: QuantPanel) -> None:
-    panel.selector.box.value = "filter_9"
-    assert "no channel" in panel.selector.note.value
-
-
 def test_infinite_sqnr_is_drawn_inside_and_named(alive: set[str]) -> None:
     del alive
     panel = pq.show("a,-1,1.55,0.01\nb,-1,1.55,0.013\nz,-1,1,0\n")
@@ -200,40 +165,11 @@ def test_histogram_counts_every_value_even_in_many(alive: set[str]) -> None:
     assert panel.chart._values.y.max() == hist.counts.max()
 
 
-def test_selecting_does_not_redraw_the_other_channels(sent: list[dict[str, Any]], alive: set[str]) -> None:
-    del alive
-    panel = pq.show(weight(64, 100))
-    sent.clear()
-    panel.state.channel = "7"
-    touched = {message["comm"] for message in sent}
-    assert panel.overview._good.model_id not in touched
-    assert panel.tiles.widget.model_id not in touched
-
-
 def test_a_change_that_changes_nothing_sends_nothing(sent: list[dict[str, Any]], panel: QuantPanel) -> None:
     sent.clear()
     panel.state.dtype = "int8"
     panel.settle()
     assert sent == []
-
-
-def test_layers_filter_and_switch(alive: set[str]) -> None:
-    del alive
-    panel = pq.show({"conv1.weight": weight(8, 1, 3, 3), "conv2.weight": weight(4, 8, 3, 3), "fc.bias": weight(10)})
-    picker = panel.picker
-    assert picker is not None
-    picker.filter.value = "CONV2"
-    assert [name for _, name in picker.list.options] == ["conv2.weight"]
-    assert picker.list.value is None
-    assert "In view: conv1.weight" in picker.note.value
-    picker.list.value = "conv2.weight"
-    assert panel.report.name == "conv2.weight"
-    assert panel.exports.name.value == "conv2.weight"
-    assert len(panel.report.table) == 4
-    picker.filter.value = ""
-    assert len(picker.list.options) == 3
-    panel.state.tensor = "fc.bias"
-    assert picker.list.value == "fc.bias"
 
 
 def test_a_refused_choice_is_explained_beside_its_control(alive: set[str]) -> None:
@@ -268,34 +204,6 @@ def test_reset_brings_settings_back_and_keeps_the_text(panel: QuantPanel) -> Non
     assert panel.state.lines == "a,-1,1,0.5"
 
 
-def test_reset_and_other_layers_keep_to_axes_that_they_have(alive: set[str]) -> None:
-    del alive
-    layers = {"conv": weight(8, 4, 3, 3), "fc": weight(6, 5), "bias": weight(7)}
-    panel = pq.show(layers, ch_axis=1)
-    assert len(panel.report.table) == 4
-    panel.state.tensor = "fc"
-    assert len(panel.report.table) == 5
-    panel.state.tensor = "bias"
-    assert len(panel.report.table) == 7
-    panel.controls.reset.click()
-    assert panel.view.problem is None
-    panel.state.tensor = "fc"
-    panel.state.ch_axis = 0
-    panel.controls.reset.click()
-    assert panel.state.ch_axis == 1
-
-
-def test_a_filter_that_matches_nothing_says_so(alive: set[str]) -> None:
-    del alive
-    panel = pq.show({"conv": weight(8, 4), "fc": weight(6, 5)})
-    panel.picker.filter.value = "<attn>"
-    assert "Nothing matches" in panel.picker.note.value
-    assert "<attn>" not in panel.picker.note.value
-    assert panel.picker.list.value == "conv"
-    panel.picker.filter.value = "c"
-    assert panel.picker.note.value == ""
-
-
 def test_labels_reach_the_browser_before_the_ticks_that_carry_them(
     sent: list[dict[str, Any]], panel: QuantPanel
 ) -> None:
@@ -309,21 +217,6 @@ def test_labels_reach_the_browser_before_the_ticks_that_carry_them(
         assert first["tick_labels"] < first.get("tick_values", len(states))
         # Ticks are sent once, in their final places: none is drawn that the next message takes away.
         assert sum("tick_values" in state for state in states) <= 1
-
-
-def test_sort_page_and_direction(alive: set[str]) -> None:
-    del alive
-    panel = pq.show(weight(40, 10))
-    assert panel.table.sort.value == "worst"
-    panel.table.next.click()
-    assert panel.view.page == 1
-    assert "17–32 of 40" in panel.table.place.value
-    panel.table.sort.value = "scale"
-    assert panel.view.page == 0
-    panel.table.descending.value = True
-    first = panel.view.rows_on_page[0]
-    assert panel.view.table is not None
-    assert first == int(np.argmax(panel.view.table["scale"].to_numpy()))
 
 
 def test_marks_stand_beside_clipped_and_weak_rows(alive: set[str]) -> None:
@@ -392,21 +285,6 @@ def test_what_cannot_be_opened_raises_before_a_panel_is_made() -> None:
     with pytest.raises(pq.QuantTypeError, match="reduce_range"):
         pq.show(weight(4, 4), reduce_rnage=True)
     assert set(_instances) == before
-
-
-def test_a_layer_that_cannot_be_analysed_is_marked_and_says_why(alive: set[str]) -> None:
-    del alive
-    panel = pq.show({"empty": np.empty((0, 3), np.float32), "good": weight(4, 4)})
-    assert panel.report.name == "good"
-    picker = panel.picker
-    assert picker is not None
-    assert picker.list.options[0][0].endswith("✕")
-    picker.list.value = "empty"
-    assert "perchq-error" in panel.controls.notes["tensor"].value
-    assert panel.report.name == "good"  # the last result, said so by the banner
-    assert "last result" in panel.banner.widget.value
-    panel.state.tensor = "nowhere"
-    assert "nowhere" in panel.controls.notes["tensor"].value
 
 
 def test_while_settings_are_refused_the_bad_lines_stay_listed_and_the_reason_is_said_once(alive: set[str]) -> None:
