@@ -6,8 +6,7 @@ from itertools import count
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from ..report.document import MIMETYPE
-from ..report.html import html_fragment
+from ..report.display import display_data
 
 if TYPE_CHECKING:
     from .view import PanelView
@@ -35,11 +34,8 @@ class StaticCopy:
             "<style>.jp-NotebookPanel .perchq-static{animation:perchq-wait 3s step-end}"
             "@keyframes perchq-wait{from{max-height:0;overflow:hidden}}</style>"
         )
-        return {
-            "text/html": f'<div class="perchq-static {self.css_class}">{wait}{html_fragment(document)}</div>',
-            "text/plain": view.report.caption,
-            MIMETYPE: document,
-        }
+        data = display_data(document, view.report.caption)
+        return data | {"text/html": f'<div class="perchq-static {self.css_class}">{wait}{data["text/html"]}</div>'}
 
     def publish(self, live: dict[str, Any], view: PanelView) -> None:
         """Show the live view, then the copy."""

@@ -14,6 +14,7 @@ from perchq_widget.core.findings import Finding
 from perchq_widget.core.qparams import QParams
 from perchq_widget.core.schemes import QuantScheme
 from perchq_widget.report import document as documents
+from perchq_widget.report.display import display_data
 from perchq_widget.report.export import check_target, csv_text, json_text, write_atomic
 from perchq_widget.report.html import html_fragment, html_page
 from perchq_widget.report.reproduce import Code, notebook_code, reproduce
@@ -190,9 +191,8 @@ class ChannelReport:
         return write_atomic(path, notebook_to_pdf(output_only(self)), overwrite)
 
     def mimebundle(self, channel: int | str | None = None) -> dict[str, Any]:
-        """The result as Jupyter display data: HTML, one line of text, and :meth:`document` under its own type."""
-        shown = self.document(channel)
-        return {"text/plain": repr(self), "text/html": html_fragment(shown), documents.MIMETYPE: shown}
+        """The result as Jupyter display data: HTML, LaTeX, a line of text, and :meth:`document` under its own type."""
+        return display_data(self.document(channel), repr(self))
 
     def _repr_html_(self) -> str:
         return html_fragment(self.document())

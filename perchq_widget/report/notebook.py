@@ -7,9 +7,8 @@ import os
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
-from perchq_widget.report.document import MIMETYPE
+from perchq_widget.report.display import display_data
 from perchq_widget.report.export import json_safe
-from perchq_widget.report.html import html_fragment
 from perchq_widget.report.markdown import markdown_text
 
 if TYPE_CHECKING:
@@ -64,7 +63,7 @@ def _next_steps(code: Code) -> str:
 def _output_cell(document: dict[str, Any], plain: str, source: str, count: int | None) -> NotebookNode:
     from nbformat import v4
 
-    bundle = {"text/plain": plain, "text/html": html_fragment(document), MIMETYPE: document}
+    bundle = display_data(document, plain)
     output = v4.new_output("execute_result", data=bundle, execution_count=count)
     cell: NotebookNode = v4.new_code_cell(source, id="report", execution_count=count, outputs=[output])
     return cell

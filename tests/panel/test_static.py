@@ -26,7 +26,7 @@ CELLS = [
 def test_the_bundle_holds_live_view_html_text_and_document(alive: set[str]) -> None:
     del alive
     bundle = pq.show()._repr_mimebundle_()
-    assert set(bundle) == {VIEW, "text/html", "text/plain", MIMETYPE}
+    assert set(bundle) == {VIEW, "text/html", "text/latex", "text/plain", MIMETYPE}
     assert bundle["text/html"].count("<svg") == 2
     assert "<table" in bundle["text/html"]
     assert "http" not in re.sub(r'xmlns="[^"]*"', "", bundle["text/html"])
@@ -72,7 +72,7 @@ def test_two_outputs_per_panel_and_both_valid(executed: Any) -> None:
     live, static = executed.cells[1].outputs
     assert set(live.data) == {VIEW, "text/plain"}
     assert live.data["text/plain"] == ""
-    assert set(static.data) == {"text/html", "text/plain", MIMETYPE}
+    assert set(static.data) == {"text/html", "text/latex", "text/plain", MIMETYPE}
     assert executed.metadata["widgets"]
 
 
@@ -89,6 +89,14 @@ def test_stock_exporters_show_table_and_figures_once(executed: Any, exporter: st
     assert "perchq-static-" in page
     assert "QuantPanel" not in page
     assert not re.search(r"<style>[^<]*\.perchq-static-\w+ \{ display: none", page)
+
+
+@pytest.mark.parametrize("state", [True, False], ids=["with state", "without state"])
+def test_the_stock_latex_exporter_shows_table_and_figures(executed: Any, state: bool) -> None:
+    page = converted("LatexExporter", executed, state=state)
+    assert page.count("begin{pgfpicture}") >= 4
+    assert "begin{longtable}" in page
+    assert "c299" in page
 
 
 @pytest.mark.parametrize("state", [True, False], ids=["with state", "without state"])

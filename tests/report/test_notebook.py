@@ -41,7 +41,7 @@ def test_is_a_valid_notebook_that_holds_the_result(make: Any) -> None:
     assert notebook.metadata.kernelspec.name == "python3"
     assert notebook.metadata.perchq.settings.dtype == "qint8"
     bundle = next(cell for cell in notebook.cells if cell.id == "report").outputs[0].data
-    assert set(bundle) == {"text/plain", "text/html", MIMETYPE}
+    assert set(bundle) == {"text/plain", "text/html", "text/latex", MIMETYPE}
     assert bundle[MIMETYPE] == report.document()
     assert bundle["text/html"] == report._repr_html_()
 
