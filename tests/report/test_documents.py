@@ -217,7 +217,8 @@ def test_created_makes_exports_reproducible(tmp_path: Path) -> None:
 
 def test_mimebundle_serves_what_is_asked_for() -> None:
     report = calculator()
-    assert set(report._repr_mimebundle_()) == {"text/plain", "text/html", "text/latex", "application/vnd.perchq.report+json"}
+    document = "application/vnd.perchq.report+json"
+    assert set(report._repr_mimebundle_()) == {"text/plain", "text/html", "text/latex", document}
     assert set(report._repr_mimebundle_(include=["text/html"])) == {"text/html"}
     assert "text/html" not in report._repr_mimebundle_(exclude=["text/html"])
 
