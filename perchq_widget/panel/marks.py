@@ -15,6 +15,7 @@ from ..report.text import escape
 
 BLUE, VERMILLION, ORANGE, SKY, PINK, GREY = "#0072B2", "#D55E00", "#E69F00", "#56B4E9", "#CC79A7", "#888888"
 Floats = npt.NDArray[np.float64]
+_ROOM = 56  # characters of tick labels that an axis of the narrowest chart holds
 LIMIT = 8e307  # the distance between any two coordinates must be a float64 too, here and in the browser
 
 
@@ -65,7 +66,10 @@ def axis(scale: Any, label: str, *, vertical: bool = False) -> Any:
 
 
 def ticks(low: float, high: float, about: int, *, whole: bool = False) -> tuple[Floats, str]:
-    """Round values in [low, high], some ``about`` of them, and the d3 format that writes them in full."""
+    """Round values in [low, high], some ``about`` of them, and the d3 format that writes them in full.
+
+    Fewer where they are long: neighbours far from zero differ in their last digits only.
+    """
     raw = (high - low) / about
     power = 10.0 ** math.floor(math.log10(raw))
     step = power * next(factor for factor in (1, 2, 5, 10) if factor * power >= raw * 0.999)
@@ -73,9 +77,15 @@ def ticks(low: float, high: float, about: int, *, whole: bool = False) -> tuple[
     first, end = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9) + 1
     values = np.arange(first, end).astype(np.float64) * step
     largest = max(abs(low), abs(high))
-    if largest >= 1e5 or largest < 1e-3:
-        return values, "~s" if whole else ".3~e"
-    return values, f",.{max(0, -math.floor(math.log10(step) + 1e-9))}f"
+    decimals = max(0, -math.floor(math.log10(step) + 1e-9))
+    short = 1e-3 <= largest < 1e5
+    digits = max(3, math.floor(math.log10(largest)) - math.floor(math.log10(step) + 1e-9)) if largest else 3
+    width = len(f"{largest:,.{decimals}f}") if short else digits + 6
+    if width * about > _ROOM and about > 2 and not whole:
+        return ticks(low, high, about - 1)
+    if short:
+        return values, f",.{decimals}f"
+    return values, "~s" if whole else f".{digits}~e"
 
 
 def set_axis(

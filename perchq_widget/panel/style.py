@@ -46,8 +46,8 @@ _SHEET = """
 .perchq-panel .widget-toggle-buttons .jupyter-button {
   width: auto; padding: 0 10px; margin: 2px 0; }
 .perchq-input > .widget-toggle-buttons { width: auto; }
-.perchq-note { color: var(--pq-muted); font-size: 12px; margin: -2px 2px 4px 2px; }
-.perchq-input > .perchq-note { margin-top: 2px; }
+.perchq-note { color: var(--pq-muted); font-size: 12px; margin: 2px 2px 4px 2px; }
+.perchq-panel .perchq-input > .perchq-note { margin-top: 6px; }
 .perchq-field > .perchq-note { margin-left: 114px; }
 .perchq-panel .perchq-note .widget-html-content { line-height: 1.3; font-size: 12px; }
 .perchq-error { color: var(--pq-bad); } .perchq-ok { color: var(--pq-good); }

@@ -12,6 +12,7 @@ from ipywidgets.widgets.widget import _instances
 
 import perchq_widget as pq
 from perchq_widget.panel.app import QuantPanel
+from perchq_widget.panel.marks import ticks
 
 
 def weight(*shape: int) -> np.ndarray:
@@ -81,6 +82,14 @@ def test_numbers_at_the_ends_of_float64_are_drawn(alive: set[str], line: str, co
                 assert np.isfinite(np.ravel([mark.x, mark.y])).all()
         for scale in (panel.chart._x.scale, panel.chart._near, panel.overview._y.scale):
             assert np.isfinite(scale.max - scale.min)
+
+
+@pytest.mark.parametrize(("low", "high"), [(5, 5.00003), (1e6, 1e6 + 0.1), (1000, 1000.00003), (-1, 1), (0, 3e-5)])
+def test_tick_labels_differ_and_have_room(low: float, high: float) -> None:
+    values, d3_format = ticks(low, high, 7)
+    labels = [format(value, d3_format.replace("~", "")) for value in values]
+    assert len(set(labels)) == len(labels) >= 2
+    assert sum(len(label) for label in labels) <= 64
 
 
 def broken(*_: Any, **__: Any) -> None:
