@@ -62,11 +62,14 @@ def explain(table: ChannelTable, channel: int | str, value: float | None = None)
         steps += _symmetric_steps(table, index) if table.scheme.symmetric else _affine_steps(table, index)
     rules = table.qparams.rules
     name = table.channels[index]
+    if x is not None:
+        steps += _element_steps(table, index, x, typed=value is None)
+    what = "no finite value to follow" if x is None else f"how {number(x)} becomes a code and comes back"
     return Explanation(
-        f"{name}: how {number(x)} becomes a code and comes back",
+        f"{name}: {what}",
         name,
         f"{rules.name}: {rules.title}",
-        tuple(steps + _element_steps(table, index, x, typed=value is None)),
+        tuple(steps),
         f"{rules.source}; checked against {rules.checked}; rounding: {rules.rounding}",
     )
 
@@ -81,7 +84,8 @@ def _inner(value: float) -> str:
     return f"({number(value)})" if value < 0 else number(value)
 
 
-def _value(table: ChannelTable, index: int, value: float | None) -> float:
+def _value(table: ChannelTable, index: int, value: float | None) -> float | None:
+    """The value to follow; None where the channel has no finite one."""
     if value is not None:
         if isinstance(value, bool) or not isinstance(value, (int, float, np.number)):
             raise QuantTypeError(f"value must be a number, got {value!r}")
@@ -90,7 +94,7 @@ def _value(table: ChannelTable, index: int, value: float | None) -> float:
         return float(value)
     values = table.channel_values(index).astype(np.float64)
     finite = values[np.isfinite(values)]
-    return float(finite[np.argmax(np.abs(finite))]) if finite.size else 0.0
+    return float(finite[np.argmax(np.abs(finite))]) if finite.size else None
 
 
 def _codes_step(scheme: QuantScheme) -> Step:

@@ -202,7 +202,7 @@ def _summary(frame: Any, observed: ChannelRanges, errors: ChannelErrors) -> dict
         "mean_abs_error": float(errors.abs_noise.sum()) / n,
         "pct_error": float(percent(errors.abs_noise.sum(), errors.abs_signal.sum())),
         "mse": noise / n,
-        "sqnr_db": float(decibels(errors.signal.sum(), noise)),
+        "sqnr_db": float(decibels(errors.signal.sum(), noise)) if errors.n.any() else -float("inf"),
         "worst_channel": str(frame["channel"].iloc[worst]),
         "worst_sqnr_db": float(sqnr[worst]),
         "exact_channels": int(np.isposinf(sqnr).sum()),

@@ -218,11 +218,14 @@ def test_a_channel_without_a_finite_value_is_shown_and_is_the_worst(options) -> 
     assert report.summary["worst_channel"] == "1"
     assert report.table["sqnr_db"][1] == -math.inf
     assert "no value is finite" in report.explain(1).to_text()
+    assert "SQNR" not in report.explain(1).to_text()
     assert report.histogram(1).n_nonfinite == 3
     assert "empty" in report._repr_html_()
     others = pq.analyze(x[[0, 2]], **options).table
     assert report.table["scale"][[0, 2]].tolist() == others["scale"].tolist()
-    pq.analyze(x[1:2], **options).document()
+    nothing = pq.analyze(x[1:2], **options)
+    assert nothing.summary["sqnr_db"] == -math.inf
+    nothing.document()
 
 
 def test_parameters_of_another_axis_are_refused() -> None:
