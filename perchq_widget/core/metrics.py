@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .affine import Expanded
-from .blocks import Array, cut
+from .blocks import Array, cut, scratch
 from .elements import raw_codes
 from .qparams import QParams
 from .ranges import ChannelRanges
@@ -158,7 +158,8 @@ class _Worker:
         size = shape[0] * shape[1]
         if self.buffers is None:
             ones = np.ones(shape[1 - self.axis], self.dtype)
-            self.buffers = np.empty(size, self.dtype), np.empty(size, self.dtype), np.empty(size, bool), ones
+            levels, other = scratch(size, self.dtype, 0), scratch(size, self.dtype, 1)
+            self.buffers = levels, other, scratch(size, np.dtype(bool), 3), ones
         levels, other, mask, ones = self.buffers
         blocks = (each[:size].reshape(shape) for each in (levels, other, mask))
         return (*blocks, ones[: shape[1 - self.axis]])  # type: ignore[return-value]

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .blocks import Array, cut
+from .blocks import Array, cut, scratch
 from .reduce import SAFE, dot, total
 
 _MIN, _MAX, _NAN, _INF, _ZERO, _SIGNAL, _ABS = range(7)
@@ -61,11 +61,11 @@ def channel_ranges(array: Array, ch_axis: int, dtype: np.dtype[Any]) -> ChannelR
     blocks = cut(array, ch_axis)
     found = np.zeros((7, blocks.n_channels))
     found[_MIN], found[_MAX] = np.inf, -np.inf
-    scratch, ones = np.empty(0, dtype), np.empty(0, dtype)
+    buffer, ones = np.empty(0, dtype), np.empty(0, dtype)
     for channels, block in blocks.walk(dtype):
-        if scratch.size < block.size:
-            scratch, ones = np.empty(block.size, dtype), np.ones(block.shape[1 - blocks.axis], dtype)
-        _add(block, blocks.axis, scratch[: block.size].reshape(block.shape), ones, found[:, channels])
+        if buffer.size < block.size:
+            buffer, ones = scratch(block.size, dtype), np.ones(block.shape[1 - blocks.axis], dtype)
+        _add(block, blocks.axis, buffer[: block.size].reshape(block.shape), ones, found[:, channels])
     n_nan, n_inf, n_zero = found[[_NAN, _INF, _ZERO]].astype(np.int64)
     return ChannelRanges(
         found[_MIN],
@@ -79,7 +79,7 @@ def channel_ranges(array: Array, ch_axis: int, dtype: np.dtype[Any]) -> ChannelR
     )
 
 
-def _add(x: Array, axis: int, scratch: Array, ones: Array, found: Array) -> None:
+def _add(x: Array, axis: int, size: Array, ones: Array, found: Array) -> None:
     """Add one block to ``found``, a (rows, channels) view."""
     along = 1 - axis
     low, high = x.min(along), x.max(along)
@@ -94,12 +94,12 @@ def _add(x: Array, axis: int, scratch: Array, ones: Array, found: Array) -> None
     np.minimum(found[_MIN], low, out=found[_MIN])
     np.maximum(found[_MAX], high, out=found[_MAX])
     if not (top.min() > SAFE[0] and top.max() < SAFE[1]) and _unsafe(top).any():
-        x, scratch, ones = x.astype(np.float64), np.empty(x.shape), ones.astype(np.float64)
+        x, size, ones = x.astype(np.float64), np.empty(x.shape), ones.astype(np.float64)
     with np.errstate(over="ignore", under="ignore"):  # the caller judges magnitudes
         found[_SIGNAL] += dot(x, x, axis)
-    np.abs(x, out=scratch)
-    found[_ABS] += total(scratch, ones, axis)
-    if scratch.min() == 0:
+    np.abs(x, out=size)
+    found[_ABS] += total(size, ones, axis)
+    if size.min() == 0:
         found[_ZERO] += (x == 0).sum(along)
 
 
