@@ -47,7 +47,7 @@ def calculate_table(parsed: ParsedLines, scheme: QuantScheme, *, name: str, ch_a
     LineError as well.
     """
     rules = require_allowed(scheme)
-    fit = (_fit_exact if rules.name == "calculator" else _fit_runtime)(parsed, scheme, rules)
+    fit = _fit_exact(parsed, scheme) if rules.name == "calculator" else _fit_runtime(parsed, scheme, rules)
     lines, params = fit.good(parsed.rows)
     errors = [*parsed.errors, *_line_errors(parsed.rows, fit.problems)]
     errors.sort(key=lambda error: error.line)
@@ -79,9 +79,8 @@ def _line_errors(lines: tuple[Line, ...], problems: list[str]) -> list[LineError
     ]
 
 
-def _fit_exact(parsed: ParsedLines, scheme: QuantScheme, rules: Convention) -> _Fit:
+def _fit_exact(parsed: ParsedLines, scheme: QuantScheme) -> _Fit:
     """The textbook formulas on the decimals as typed."""
-    del rules
     rule = exact.symmetric_params if scheme.symmetric else exact.affine_params
     found, problems = [], []
     for line in parsed.rows:

@@ -36,21 +36,32 @@ def random_data(n: int = N_RANGES, per_channel: int = 24) -> np.ndarray:
     return x.astype(np.float32)
 
 
+def torch_observer(kind, granularity, dtype, scheme, reduce_range, quant_range, **options):
+    """torch's own observer of these settings."""
+    torch = oracle("torch")
+    observers = pytest.importorskip("torch.ao.quantization")
+    ends = {} if quant_range is None else {"quant_min": quant_range[0], "quant_max": quant_range[1]}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch announces that qint8 tensors will go
+        return getattr(observers, kind)(
+            dtype=getattr(torch, dtype),
+            qscheme=getattr(torch, f"per_{granularity}_{scheme}"),
+            reduce_range=reduce_range,
+            **ends,
+            **options,
+        )
+
+
 @pytest.mark.oracle
 @pytest.mark.parametrize(("dtype", "scheme", "reduce_range", "quant_range"), SETTINGS)
 def test_per_channel_bits_equal_torch(dtype, scheme, reduce_range, quant_range) -> None:
     torch = oracle("torch")
-    observers = pytest.importorskip("torch.ao.quantization")
     x = random_data()
-    ends = {} if quant_range is None else {"quant_min": quant_range[0], "quant_max": quant_range[1]}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # torch announces that qint8 tensors will go
-        observer = observers.PerChannelMinMaxObserver(
-            ch_axis=0, dtype=getattr(torch, dtype), qscheme=getattr(torch, f"per_channel_{scheme}"),
-            reduce_range=reduce_range, **ends,
-        )  # fmt: skip
-        observer(torch.from_numpy(x))
-        scale, zero_point = observer.calculate_qparams()
+    observer = torch_observer(
+        "PerChannelMinMaxObserver", "channel", dtype, scheme, reduce_range, quant_range, ch_axis=0
+    )
+    observer(torch.from_numpy(x))
+    scale, zero_point = observer.calculate_qparams()
     ours = choose_qparams(
         x.min(1), x.max(1), dtype=dtype, scheme=scheme, reduce_range=reduce_range, quant_range=quant_range
     )
@@ -67,29 +78,19 @@ def test_per_channel_bits_equal_torch(dtype, scheme, reduce_range, quant_range) 
 @pytest.mark.parametrize(("dtype", "scheme", "reduce_range", "quant_range"), SETTINGS)
 def test_per_tensor_bits_equal_torch(dtype, scheme, reduce_range, quant_range) -> None:
     torch = oracle("torch")
-    observers = pytest.importorskip("torch.ao.quantization")
-    x = random_data()
-    ends = {} if quant_range is None else {"quant_min": quant_range[0], "quant_max": quant_range[1]}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # torch announces that qint8 tensors will go
-        observer = observers.MinMaxObserver(
-            dtype=getattr(torch, dtype),
-            qscheme=getattr(torch, f"per_tensor_{scheme}"),
-            reduce_range=reduce_range,
-            **ends,
+    observer = torch_observer("MinMaxObserver", "tensor", dtype, scheme, reduce_range, quant_range)
+    for row in random_data()[::10]:  # over all settings that is some ten thousand ranges
+        observer.min_val, observer.max_val = (torch.tensor(end) for end in (row.min(), row.max()))
+        scale, zero_point = observer.calculate_qparams()
+        ours = choose_qparams(
+            row.min(), row.max(), dtype=dtype, scheme=scheme, reduce_range=reduce_range, quant_range=quant_range
         )
-        for row in x[::10]:  # over all settings that is some ten thousand ranges
-            observer.min_val, observer.max_val = (torch.tensor(end) for end in (row.min(), row.max()))
-            scale, zero_point = observer.calculate_qparams()
-            ours = choose_qparams(
-                row.min(), row.max(), dtype=dtype, scheme=scheme, reduce_range=reduce_range, quant_range=quant_range
-            )
-            assert ours.scale == scale.numpy().item()
-            assert ours.zero_point == zero_point.item()
-            theirs = torch.fake_quantize_per_tensor_affine(
-                torch.from_numpy(row), scale.item(), int(zero_point), observer.quant_min, observer.quant_max
-            ).numpy()
-            assert np.array_equal(fake_quantize(row, ours).view(np.int32), theirs.view(np.int32))
+        assert ours.scale == scale.numpy().item()
+        assert ours.zero_point == zero_point.item()
+        theirs = torch.fake_quantize_per_tensor_affine(
+            torch.from_numpy(row), scale.item(), int(zero_point), observer.quant_min, observer.quant_max
+        ).numpy()
+        assert np.array_equal(fake_quantize(row, ours).view(np.int32), theirs.view(np.int32))
 
 
 @pytest.mark.oracle
