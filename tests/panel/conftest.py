@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import comm
 import pytest
 from comm.base_comm import BaseComm
 from ipywidgets.widgets.widget import _instances
+
+import perchq_widget as pq
+from perchq_widget.panel.app import QuantPanel
 
 
 class RecordingComm(BaseComm):
@@ -37,3 +41,11 @@ def alive() -> Iterator[set[str]]:
     for name in set(_instances) - before:
         if name in _instances:  # a panel closes its parts with it
             _instances[name].close()
+
+
+@pytest.fixture
+def panel(alive: set[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> QuantPanel:
+    """The calculator with its example, in an empty folder of its own."""
+    del alive
+    monkeypatch.chdir(tmp_path)
+    return pq.show()

@@ -10,13 +10,6 @@ from perchq_widget.panel.app import QuantPanel
 from perchq_widget.panel.exports import FORMATS, safe_stem
 
 
-@pytest.fixture
-def panel(alive: set[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> QuantPanel:
-    del alive
-    monkeypatch.chdir(tmp_path)
-    return pq.show()
-
-
 @pytest.mark.parametrize(
     ("name", "stem"),
     [("conv1.weight", "conv1.weight"), ("a/b\\c:d", "a_b_c_d"), ("../../etc", "etc"), ("", "tensor"), ("***", "tensor"),

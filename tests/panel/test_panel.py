@@ -7,22 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 from ipywidgets.widgets.widget import _instances
+from panel.samples import weight
 
 import perchq_widget as pq
 from perchq_widget.panel.app import QuantPanel
 
 FILTERS = ["filter_0", "filter_1", "filter_2", "filter_3"]
-
-
-def weight(*shape: int) -> np.ndarray:
-    rng = np.random.default_rng(3)
-    return (rng.standard_normal(shape) * np.exp(rng.normal(0, 1, (shape[0], *[1] * (len(shape) - 1))))).astype("f4")
-
-
-@pytest.fixture
-def panel(alive: set[str]) -> QuantPanel:
-    del alive
-    return pq.show()
 
 
 def test_the_example_is_loaded(panel: QuantPanel) -> None:

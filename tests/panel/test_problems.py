@@ -19,13 +19,6 @@ def weight(*shape: int) -> np.ndarray:
     return np.random.default_rng(3).standard_normal(shape).astype("f4")
 
 
-@pytest.fixture
-def panel(alive: set[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> QuantPanel:
-    del alive
-    monkeypatch.chdir(tmp_path)
-    return pq.show()
-
-
 def shown(panel: QuantPanel) -> str:
     """All that stands beside controls, lines and channel, and above the panel."""
     notes = [note.value for note in panel.controls.notes.values()]

@@ -5,21 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import pytest
+from panel.samples import weight
 
 import perchq_widget as pq
 from perchq_widget.panel.app import QuantPanel
-
-
-def weight(*shape: int) -> np.ndarray:
-    rng = np.random.default_rng(3)
-    return (rng.standard_normal(shape) * np.exp(rng.normal(0, 1, (shape[0], *[1] * (len(shape) - 1))))).astype("f4")
-
-
-@pytest.fixture
-def panel(alive: set[str]) -> QuantPanel:
-    del alive
-    return pq.show()
 
 
 def test_selecting_moves_chart_table_and_explanation(panel: QuantPanel) -> None:
