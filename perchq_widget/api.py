@@ -6,15 +6,16 @@ import operator
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from .core.defaults import settled
 from .core.errors import QuantTypeError, QuantValueError
 from .core.grids import canonical_dtype
 from .core.keywords import DefaultNumber, DefaultText, given, known_keywords
-from .core.schemes import QuantScheme
+from .core.schemes import GroupSize, QuantScheme
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from .core.qparams import QParams
+    from .core.codec import Parameters
     from .report.documents import ChannelReport
 
 
@@ -70,13 +71,15 @@ def analyze(
     scheme: str | None = None,
     granularity: str | None = None,
     ch_axis: int = DefaultNumber(0),
+    group_size: GroupSize | None = None,
     reduce_range: bool = False,
     narrow_range: bool = False,
     quant_range: tuple[int, int] | None = None,
+    scale_rule: str | None = None,
     observer: str = "minmax",
     clip_ratio: float = 1.0,
     ranges: tuple[npt.ArrayLike, npt.ArrayLike] | None = None,
-    qparams: QParams | None = None,
+    qparams: Parameters | None = None,
     convention: str | None = None,
     name: str | None = None,
     channel_names: Sequence[str] | None = None,
@@ -85,9 +88,12 @@ def analyze(
 
     ``tensor``: numpy or torch array of any rank from 1, anything with DLPack or ``__array__``, or a TensorRecord,
     which brings its name and, unless ``ch_axis`` is given, the axis that its layer kind suggests.
-    ``scheme``, ``granularity`` and ``convention`` default to "affine", "channel" and "pytorch". The range is each
-    channel's minimum and maximum, or ``ranges=(min_val, max_val)``, times ``clip_ratio``; ``qparams`` gives the
-    parameters themselves and allows no other setting beside it.
+    ``scheme``, ``granularity``, ``convention`` and ``scale_rule`` follow from the dtype where they are None: integers
+    are affine, per channel, as "pytorch" does it; floats symmetric; MX formats as "ocp", nvfp4 as "modelopt", nf4 as
+    "bitsandbytes", q4_0 and its like as "gguf". ``group_size`` is the elements of a channel that share a scale, or
+    (rows, columns) of a matrix's blocks. The range is each unit's minimum and maximum, or for channels and tensors
+    ``ranges=(min_val, max_val)``, times ``clip_ratio``; ``qparams`` gives the parameters themselves (QParams or
+    BlockParams) and allows no other setting beside it.
 
     NaN and infinities are left out of ranges and errors, counted, and reported as findings.
     """
@@ -96,23 +102,17 @@ def analyze(
 
     array, found_name, source, suggested_axis = _read(tensor)
     if qparams is None:
-        settings = QuantScheme(
-            dtype,
-            "affine" if scheme is None else scheme,
-            "channel" if granularity is None else granularity,
-            reduce_range,
-            narrow_range,
-            quant_range,
-            "pytorch" if convention is None else convention,
-            observer,
-            clip_ratio,
-        )
+        settings = settled(
+            dtype, scheme, granularity, convention, group_size, scale_rule, reduce_range=reduce_range,
+            narrow_range=narrow_range, quant_range=quant_range, observer=observer, clip_ratio=clip_ratio,
+        )  # fmt: skip
     else:
         beside = {
             "dtype": given(dtype) and canonical_dtype(dtype) != qparams.dtype, "scheme": scheme is not None,
             "granularity": granularity is not None, "reduce_range": reduce_range, "narrow_range": narrow_range,
             "quant_range": quant_range is not None, "observer": observer != "minmax",
-            "clip_ratio": clip_ratio != 1.0, "ranges": ranges is not None, "convention": convention is not None,
+            "clip_ratio": clip_ratio != 1.0, "ranges": ranges is not None, "group_size": group_size is not None,
+            "scale_rule": scale_rule is not None, "convention": convention is not None,
         }  # fmt: skip
         _refuse_beside_qparams([argument for argument, clashes in beside.items() if clashes])
         settings = scheme_of(qparams)

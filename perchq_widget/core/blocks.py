@@ -81,7 +81,7 @@ def _gather(piece: Array, buffer: Array) -> Array:
     """``piece`` as a 2-d block: itself where dtype and strides allow, else copied into ``buffer``."""
     shape = (piece.shape[0], math.prod(piece.shape[1:]))
     if piece.dtype == buffer.dtype and piece.strides[-1] == piece.itemsize:
-        flat = _reshaped(piece, shape)
+        flat = reshaped(piece, shape)
         if flat is not None:
             return flat
     block = buffer[: piece.size].reshape(piece.shape)
@@ -90,7 +90,7 @@ def _gather(piece: Array, buffer: Array) -> Array:
     return block.reshape(shape)
 
 
-def _reshaped(array: Array, shape: tuple[int, ...]) -> Array | None:
+def reshaped(array: Array, shape: tuple[int, ...]) -> Array | None:
     """A view of that shape, or None where only a copy could have it."""
     try:
         return array.reshape(shape, copy=False)
@@ -102,11 +102,11 @@ def cut(array: Array, ch_axis: int) -> Blocks:
     """The canonical view of ``array`` (rank at least 1) for channels on ``ch_axis`` (not negative)."""
     if array.strides[ch_axis] == array.itemsize and array.shape[ch_axis] >= NARROW:
         columns = np.moveaxis(array, ch_axis, -1)
-        flat = _reshaped(columns, (-1, array.shape[ch_axis]))
+        flat = reshaped(columns, (-1, array.shape[ch_axis]))
         if flat is not None:
             return Blocks(flat, columns=True)
     moved = np.moveaxis(array, ch_axis, 0)
-    flat = _reshaped(moved, (moved.shape[0], moved.size // moved.shape[0]))
+    flat = reshaped(moved, (moved.shape[0], moved.size // moved.shape[0]))
     if flat is not None:
         return Blocks(flat, columns=False)
     longest_first = sorted(range(1, moved.ndim), key=lambda axis: -moved.shape[axis])

@@ -1,18 +1,62 @@
-"""Code grids: which integer codes a format has, and which of them are in force."""
+"""Number formats and their grids: which codes a format has, which of them are in force, how values round to them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
+from typing import Any
 
+import ml_dtypes
 import numpy as np
+import numpy.typing as npt
 
 from .errors import QuantTypeError, QuantValueError, choose_from
 
 #: name -> (bits, signed)
-INTEGER_DTYPES: dict[str, tuple[int, bool]] = {"qint8": (8, True), "quint8": (8, False)}
+INTEGER_DTYPES: dict[str, tuple[int, bool]] = {
+    "qint8": (8, True),
+    "quint8": (8, False),
+    **{f"int{bits}": (bits, True) for bits in range(2, 8)},
+    **{f"uint{bits}": (bits, False) for bits in range(2, 8)},
+    "int16": (16, True),
+    "uint16": (16, False),
+}
+#: name -> bits; the numpy dtype is ml_dtypes' of that name, or numpy's own
+FLOAT_DTYPES: dict[str, int] = {
+    "float8_e4m3fn": 8,
+    "float8_e5m2": 8,
+    "float8_e4m3fnuz": 8,
+    "float8_e5m2fnuz": 8,
+    "float6_e2m3fn": 6,
+    "float6_e3m2fn": 6,
+    "float4_e2m1fn": 4,
+    "float16": 16,
+    "bfloat16": 16,
+}
+#: Formats whose blocks share a scale: name -> (bits per element, elements per block)
+BLOCK_DTYPES: dict[str, tuple[int, int]] = {
+    "mxfp8_e4m3fn": (8, 32),
+    "mxfp8_e5m2": (8, 32),
+    "mxfp6_e2m3fn": (6, 32),
+    "mxfp6_e3m2fn": (6, 32),
+    "mxfp4": (4, 32),
+    "mxint8": (8, 32),
+    "nvfp4": (4, 16),
+    "nf4": (4, 64),
+    "q8_0": (8, 32),
+    "q4_0": (4, 32),
+    "q4_1": (4, 32),
+    "q5_0": (5, 32),
+    "q5_1": (5, 32),
+    "gguf_mxfp4": (4, 32),
+}
+DTYPES = (*INTEGER_DTYPES, *FLOAT_DTYPES, *BLOCK_DTYPES)
 DTYPE_ALIASES: dict[str, str] = {"int8": "qint8", "uint8": "quint8"}
 
 QuantRange = tuple[int, int]
+Array = npt.NDArray[Any]
+
+_EXPONENT, _MANTISSA_BITS = np.int32(0x7F800000), 23
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,47 +75,114 @@ class IntGrid:
         return self.quant_max - self.quant_min + 1
 
     @property
-    def storage(self) -> np.dtype[np.signedinteger] | np.dtype[np.unsignedinteger]:
-        """The numpy dtype that holds the codes."""
-        return np.dtype(f"{'i' if self.signed else 'u'}{max(1, self.bits // 8)}")
+    def top_step(self) -> float:
+        """The distance between the two highest codes."""
+        return 1.0
+
+    @property
+    def storage(self) -> np.dtype[Any]:
+        """The numpy dtype that holds the codes; codes of less than a byte are in a byte each."""
+        return np.dtype(f"{'i' if self.signed else 'u'}{2 if self.bits > 8 else 1}")
+
+
+@dataclass(frozen=True, slots=True)
+class FloatGrid:
+    """The values of a small float format. ``quant_min`` and ``quant_max`` are its finite ends, as real numbers."""
+
+    dtype: str
+    bits: int
+    quant_min: float
+    quant_max: float
+    mantissa_bits: int
+    min_exponent: int  # of the smallest normal number
+    storage: np.dtype[Any]
+
+    @property
+    def signed(self) -> bool:
+        """Floats always have a sign."""
+        return True
+
+    @property
+    def top_step(self) -> float:
+        """The distance between the two highest values."""
+        return float(2.0 ** (np.floor(np.log2(self.quant_max)) - self.mantissa_bits))
+
+    @property
+    def n_levels(self) -> int:
+        """How many different finite values there are."""
+        return len(_finite_values(self.storage))
+
+    def round(self, x: Array, scratch: Array) -> None:
+        """Round float32 ``x`` in place, half to even, to the format's steps; beyond its end as if it went on.
+
+        ``scratch`` is a float32 array of x's shape. NaN and infinities stay.
+        """
+        if self.dtype == "bfloat16":
+            _round_bfloat16(x)
+            return
+        # A number of the size of 2^(e + 23 - mantissa) has the format's step as its own: adding it rounds.
+        bits = scratch.view(np.int32)
+        np.bitwise_and(x.view(np.int32), _EXPONENT, out=bits)
+        ends = np.array([2.0**self.min_exponent, 4.0 * self.quant_max], np.float32).view(np.int32) & _EXPONENT
+        np.clip(bits, ends[0], ends[1], out=bits)
+        np.multiply(scratch, np.float32(1.5 * 2.0 ** (_MANTISSA_BITS - self.mantissa_bits)), out=scratch)
+        np.add(x, scratch, out=x)
+        np.subtract(x, scratch, out=x)
+
+
+def _round_bfloat16(x: Array) -> None:
+    """The upper half of a float32's bits, half to even; what passes the largest finite value becomes infinite."""
+    bits = x.view(np.uint32)
+    odd = (bits >> np.uint32(16)) & np.uint32(1)
+    odd += np.uint32(0x7FFF)
+    odd[~np.isfinite(x)] = 0
+    bits += odd
+    bits &= np.uint32(0xFFFF0000)
+
+
+Grid = IntGrid | FloatGrid
+
+
+@cache
+def float_grid(dtype: str) -> FloatGrid:
+    """The grid of a format in FLOAT_DTYPES."""
+    info = ml_dtypes.finfo(np.dtype(dtype) if dtype == "float16" else getattr(ml_dtypes, dtype))
+    storage = np.dtype(dtype) if dtype == "float16" else np.dtype(getattr(ml_dtypes, dtype))
+    largest = float(info.max)
+    return FloatGrid(dtype, FLOAT_DTYPES[dtype], -largest, largest, int(info.nmant), int(info.minexp), storage)
+
+
+@cache
+def _finite_values(storage: np.dtype[Any]) -> tuple[float, ...]:
+    codes = np.arange(1 << 8 * storage.itemsize, dtype=f"u{storage.itemsize}")
+    with np.errstate(invalid="ignore"):
+        values = codes.view(storage).astype(np.float64)
+    return tuple(np.unique(values[np.isfinite(values)]).tolist())
 
 
 def canonical_dtype(dtype: str) -> str:
     """Resolve aliases: ``int8`` is ``qint8``, ``uint8`` is ``quint8``. Raises for unknown formats."""
     if not isinstance(dtype, str):
         raise QuantTypeError(f"dtype must be a name such as 'qint8', got {type(dtype).__name__}")
-    return choose_from("dtype", DTYPE_ALIASES.get(dtype, dtype), INTEGER_DTYPES)
+    return choose_from("dtype", DTYPE_ALIASES.get(dtype, dtype), DTYPES)
 
 
 def full_range(dtype: str) -> QuantRange:
-    """All codes of the format: (-128, 127) for qint8, (0, 255) for quint8."""
+    """All codes of an integer format: (-128, 127) for qint8, (0, 255) for quint8."""
     bits, signed = INTEGER_DTYPES[canonical_dtype(dtype)]
     return (-(1 << bits - 1), (1 << bits - 1) - 1) if signed else (0, (1 << bits) - 1)
 
 
-def integer_grid(
-    dtype: str,
-    *,
-    reduce_range: bool = False,
-    narrow_range: bool = False,
-    quant_range: QuantRange | None = None,
-) -> IntGrid:
-    """The grid in force.
-
-    ``narrow_range`` drops the lowest code, ``quant_range`` gives both ends, ``reduce_range`` takes one bit
-    away by halving both ends with floor division, as torch.ao observers do: (-128, 127) becomes (-64, 63),
-    (0, 255) becomes (0, 127).
-    """
-    dtype = canonical_dtype(dtype)
-    bits, signed = INTEGER_DTYPES[dtype]
-    low, high = full_range(dtype) if quant_range is None else check_quant_range(dtype, quant_range)
-    if reduce_range:
-        low, high = low // 2, high // 2
-    return IntGrid(dtype, bits, signed, low + int(narrow_range), high)
+def integer_grid(dtype: str, ends: QuantRange) -> IntGrid:
+    """The grid with the codes ``ends`` in force."""
+    bits, signed = INTEGER_DTYPES[canonical_dtype(dtype)]
+    return IntGrid(canonical_dtype(dtype), bits, signed, *ends)
 
 
 def check_quant_range(dtype: str, quant_range: QuantRange) -> QuantRange:
     """Validate a free (quant_min, quant_max): integers inside the format, in order, zero between them."""
+    if dtype not in INTEGER_DTYPES:
+        raise QuantValueError(f"quant_range names integer codes, and {dtype} has none: leave quant_range out")
     full_low, full_high = full_range(dtype)
     try:
         low, high = (int(end) for end in quant_range)

@@ -11,15 +11,32 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from .affine import Expanded
-from .blocks import Array, cut, scratch
-from .elements import raw_codes
-from .qparams import QParams
+from .blocks import Array, scratch
+from .codec import Parameters
+from .elements import one_channel, raw_codes
+from .kernels import Expanded
+from .layouts import Piece, groups_of, pieces
 from .ranges import ChannelRanges
 from .reduce import clamp, count, dot, small_buffers, total
 
-_ROWS = ("noise", "cross", "abs_noise", "max_noise", "clipped", "zero_levels")
-_NOISE, _CROSS, _ABS, _MAX, _CLIPPED, _ZERO = range(6)
+_ROWS = 7
+_NOISE, _CROSS, _ABS, _MAX, _CLIPPED, _ZERO, _OVER = range(_ROWS)
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class GroupErrors:
+    """Sums per group, float32 of shape (C, G): signal is the sum of x^2, noise that of e^2."""
+
+    signal: npt.NDArray[np.float32]
+    noise: npt.NDArray[np.float32]
+
+    @property
+    def sqnr_db(self) -> npt.NDArray[np.float32]:
+        """(C, G), dB; inf without noise, -inf for noise without signal."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            value = np.float32(10) * np.log10(self.signal / self.noise)
+        value[self.noise == 0] = np.inf
+        return value
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -27,7 +44,8 @@ class ChannelErrors:
     """Sums per channel, each of shape (C,), over the finite values; e is dequantized - x.
 
     signal: sum x^2, noise: sum e^2, cross: sum x e, abs_*: sums of magnitudes, max_noise: largest |e|,
-    clipped: values whose raw code is outside the range, zeroed: non-zero values that became zero, of ``nonzero``.
+    clipped: values whose raw code is outside the range, overflow: by how many codes at most, zeroed: non-zero values
+    that became zero, of ``nonzero``. ``groups``: the errors of each group, where scales are shared over groups.
     """
 
     n: npt.NDArray[np.int64]
@@ -40,6 +58,8 @@ class ChannelErrors:
     max_noise: npt.NDArray[np.float64]
     clipped: npt.NDArray[np.int64]
     zeroed: npt.NDArray[np.int64]
+    overflow: npt.NDArray[np.float64]
+    groups: GroupErrors | None = None
 
     @property
     def sqnr_db(self) -> npt.NDArray[np.float64]:
@@ -86,21 +106,30 @@ def percent(error: npt.ArrayLike, signal: npt.ArrayLike) -> npt.NDArray[np.float
     return np.asarray(np.where(signal == 0, np.where(error == 0, 0.0, np.inf), value))
 
 
-def channel_errors(array: Array, ch_axis: int, qparams: QParams, ranges: ChannelRanges) -> ChannelErrors:
-    """Errors of ``array`` per channel of ``ch_axis`` under ``qparams`` (per tensor or of that axis).
+def channel_errors(array: Array, ch_axis: int, qparams: Parameters, ranges: ChannelRanges) -> ChannelErrors:
+    """Errors of ``array`` per channel of ``ch_axis`` under ``qparams``.
 
     ``ranges`` of the same tensor tell which channels can clip at all and which hold values that are not finite.
     """
-    blocks = cut(array, ch_axis)
-    sums = np.zeros((len(_ROWS), blocks.n_channels))
-    reach = _Reach.of(qparams, ranges)
-    worker = _Worker(qparams, blocks.axis)
-    last: slice | None = None
+    n_channels = len(ranges.min_val)
+    sums = np.zeros((_ROWS, n_channels))
+    worker = _Worker(qparams, _Reach.of(qparams, ranges))
+    granularity, size = qparams.layout
+    last: tuple[int, int] | None = None
+    keeps: GroupErrors | None = None
+    if granularity == "group":
+        assert isinstance(size, int)
+        shape = (n_channels, groups_of(ranges.n, size))
+        keeps = GroupErrors(np.empty(shape, np.float32), np.empty(shape, np.float32))
     with small_buffers():
-        for channels, block in blocks.walk(qparams.rules.dtype):
-            if channels != last:  # blocks of the same channels follow one another
-                last, params, steps = channels, qparams.expand(channels, blocks.axis), reach.within(channels)
-            worker.add(block, params, sums[:, channels], steps)
+        for piece in pieces(array, ch_axis, granularity, size, qparams.working_dtype):
+            ends = piece.channels.start, piece.channels.stop
+            if granularity not in ("channel", "tensor") or ends != last:  # blocks of the same channels follow
+                last, params = ends, qparams.expand(piece.units, piece.across)
+            if piece.groups is None:
+                worker.add(piece, params, sums[:, piece.channels])
+            else:
+                _add_groups(worker, piece, params, sums[:, piece.channels], keeps)
     return ChannelErrors(
         ranges.n_finite,
         ranges.n_finite - ranges.n_zero,
@@ -111,84 +140,123 @@ def channel_errors(array: Array, ch_axis: int, qparams: QParams, ranges: Channel
         sums[_ABS],
         sums[_MAX],
         sums[_CLIPPED].astype(np.int64),
-        # zeros stay zero, unless zero is off the grid: then no level is zero
-        np.maximum(sums[_ZERO].astype(np.int64) - ranges.n_zero, 0),
+        # zeros stay zero, unless zero is off the grid: then they are not counted
+        np.maximum(sums[_ZERO].astype(np.int64) - ranges.n_zero * qparams.keeps_zero, 0),
+        sums[_OVER],
+        keeps,
     )
+
+
+def _add_groups(worker: _Worker, piece: Piece, params: Expanded, sums: Array, keeps: GroupErrors | None) -> None:
+    """Add a piece's groups up per channel, and keep what the table of groups needs."""
+    n_channels = sums.shape[1]
+    lanes = np.zeros((_ROWS, piece.x.shape[piece.axis]))
+    if keeps is not None:
+        where = (piece.channels, piece.groups)
+        finite = worker.finite(piece)
+        x = piece.x if finite is None else np.where(finite, piece.x, 0)
+        with np.errstate(over="ignore", under="ignore"):
+            keeps.signal[where] = dot(x, x, piece.axis).reshape(n_channels, -1)
+    worker.add(piece, params, lanes)
+    if keeps is not None:
+        keeps.noise[where] = lanes[_NOISE].reshape(n_channels, -1)
+    each = lanes.reshape(_ROWS, n_channels, -1)
+    for row in range(_ROWS):
+        if row in (_MAX, _OVER):
+            np.maximum(sums[row], each[row].max(1), out=sums[row])
+        else:
+            sums[row] += each[row].sum(1)
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class _Reach:
-    """Per channel: which of the slow steps its values can need. Kernels are monotone, so the ends decide."""
+    """Per channel: which of the slow steps its values can need. Kernels are monotone, so the ends decide.
+
+    ``measured``: whether a value's overflow has to be measured, because no channel's ends tell it.
+    """
 
     clips: npt.NDArray[np.bool_]
     unsafe: npt.NDArray[np.bool_]
     nonfinite: npt.NDArray[np.bool_]
+    measured: bool
 
     @classmethod
-    def of(cls, qparams: QParams, ranges: ChannelRanges) -> _Reach:
-        params = qparams.expand(slice(None), 0)
-        low, high = (raw_codes(end[:, None], qparams, params)[:, 0] for end in ranges.known())
+    def of(cls, qparams: Parameters, ranges: ChannelRanges) -> _Reach:
         bad = ranges.n_nan + ranges.n_inf > 0
-        return cls((low < qparams.quant_min) | (high > qparams.quant_max), ranges.unsafe, bad)
-
-    def within(self, channels: slice) -> _Steps:
-        """What a block that holds these channels needs."""
-        needs = (self.clips, self.unsafe, self.nonfinite)
-        return _Steps(*(bool(each[channels].any()) for each in needs))
-
-
-@dataclass(frozen=True, slots=True)
-class _Steps:
-    """Whether a block clips, needs float64 sums, holds values that are not finite."""
-
-    clips: bool
-    unsafe: bool
-    nonfinite: bool
+        if qparams.granularity not in ("channel", "tensor"):
+            return cls(np.ones_like(bad), ranges.unsafe, bad, True)
+        params = one_channel(slice(None), qparams)
+        low, high = (raw_codes(end[:, None], qparams, params)[:, 0] for end in ranges.known())
+        return cls((low < qparams.quant_min) | (high > qparams.quant_max), ranges.unsafe, bad, False)
 
 
 class _Worker:
-    """Scratch buffers, sized at the first block: later blocks are never larger."""
+    """Errors of one piece after the other. Scratch buffers are sized at the first: later ones are rarely larger."""
 
-    def __init__(self, qparams: QParams, axis: int) -> None:
-        self.qparams, self.axis = qparams, axis
-        self.dtype = qparams.rules.dtype
-        self.buffers: tuple[Array, Array, Array, Array] | None = None
+    def __init__(self, qparams: Parameters, reach: _Reach) -> None:
+        self.qparams, self.reach = qparams, reach
+        self.dtype = qparams.working_dtype
+        self.keeps_zero = qparams.keeps_zero
+        self.buffers: tuple[Array, Array, Array] | None = None
+        self.ones = np.empty(0, np.float32)
 
-    def _scratch(self, shape: tuple[int, int]) -> tuple[Array, Array, Array, Array]:
+    def _scratch(self, shape: tuple[int, int], along: int) -> tuple[Array, Array, Array, Array]:
         size = shape[0] * shape[1]
-        if self.buffers is None:
-            ones = np.ones(shape[1 - self.axis], self.dtype)
-            levels, other = scratch(size, self.dtype, 0), scratch(size, self.dtype, 1)
-            self.buffers = levels, other, scratch(size, np.dtype(bool), 3), ones
-        levels, other, mask, ones = self.buffers
-        blocks = (each[:size].reshape(shape) for each in (levels, other, mask))
-        return (*blocks, ones[: shape[1 - self.axis]])  # type: ignore[return-value]
+        if self.buffers is None or self.buffers[0].size < size:
+            self.buffers = (scratch(size, self.dtype, 0), scratch(size, self.dtype, 1), scratch(size, np.dtype(bool), 3))
+        if self.ones.size < along:
+            self.ones = np.ones(along, self.dtype)
+        levels, other, mask = (each[:size].reshape(shape) for each in self.buffers)
+        return levels, other, mask, self.ones[:along]
 
-    def add(self, x: Array, params: Expanded, sums: Array, steps: _Steps) -> None:
-        """Add this block's sums to ``sums``, a (rows, channels) view."""
-        e, other, mask, ones = self._scratch((x.shape[0], x.shape[1]))
-        finite = np.isfinite(x) if steps.nonfinite else None
-        with np.errstate(invalid="ignore", over="ignore", under="ignore"):
-            self.qparams.rules.levels(x, params, e)
-            if steps.clips:
-                clamp(e, params.low, params.high, self.axis, other)
+    def finite(self, piece: Piece) -> Array | None:
+        """Which values of the piece are finite; None where all are."""
+        return np.isfinite(piece.x) if self.reach.nonfinite[piece.channels].any() else None
+
+    def add(self, piece: Piece, params: Expanded, sums: Array) -> None:
+        """Add this piece's sums to ``sums``, a (rows, lanes) view."""
+        x, axis, view = piece.x, piece.axis, piece.view
+        e, other, mask, ones = self._scratch((x.shape[0], x.shape[1]), x.shape[1 - axis])
+        finite = self.finite(piece)
+
+        def counted(mask: Array) -> Array:
+            return count(mask if finite is None else mask & finite, axis)
+
+        with np.errstate(invalid="ignore", over="ignore", under="ignore", divide="ignore"):
+            self.qparams.kernel.levels(x.reshape(view), params, e.reshape(view))
+            if self.reach.clips[piece.channels].any():
+                clamp(e.reshape(view), params.low, params.high, piece.across, other.reshape(view))
                 np.not_equal(e, other, out=mask)
-                sums[_CLIPPED] += count(mask if finite is None else mask & finite, self.axis)
+                sums[_CLIPPED] += counted(mask)
+                if self.reach.measured:
+                    np.subtract(e, other, out=e)
+                    np.abs(e, out=e)
+                    far = e if finite is None else np.where(finite, e, 0)
+                    np.maximum(sums[_OVER], far.max(1 - axis), out=sums[_OVER])
                 e, other = other, e
+            self.qparams.decoder.values(e.reshape(view), params, e.reshape(view))
             np.equal(e, 0, out=mask)
-            sums[_ZERO] += count(mask if finite is None else mask & finite, self.axis)
-            np.multiply(e, params.scale, out=e)
-            np.subtract(e, x, out=e)
-            if finite is not None:
-                x = np.where(finite, x, 0)
-                e[~finite] = 0
-            if steps.unsafe and self.dtype.itemsize < 8:
-                x, e, ones = (each.astype(np.float64) for each in (x, e, ones))
-            self._add_sums(x, e, ones, sums)
+            sums[_ZERO] += counted(mask if self.keeps_zero else mask & (x != 0))
+            self._add_sums(*self._errors(x, e, ones, finite, piece.channels), axis, sums)
 
-    def _add_sums(self, x: Array, e: Array, ones: Array, sums: Array) -> None:
-        sums[_CROSS] += dot(x, e, self.axis)
-        sums[_NOISE] += dot(e, e, self.axis)
+    def _errors(
+        self, x: Array, e: Array, ones: Array, finite: Array | None, channels: slice
+    ) -> tuple[Array, Array, Array]:
+        """Values, errors and ones in a dtype in which their squares can be summed."""
+        wide = np.dtype(np.float32) if self.dtype.itemsize < 4 else self.dtype
+        if self.reach.unsafe[channels].any():
+            wide = np.dtype(np.float64)
+        if wide != self.dtype:
+            x, e, ones = (each.astype(wide) for each in (x, e, ones))
+        np.subtract(e, x, out=e)
+        if finite is not None:
+            x = np.where(finite, x, 0)
+            e[~finite] = 0
+        return x, e, ones
+
+    def _add_sums(self, x: Array, e: Array, ones: Array, axis: int, sums: Array) -> None:
+        sums[_CROSS] += dot(x, e, axis)
+        sums[_NOISE] += dot(e, e, axis)
         np.abs(e, out=e)
-        sums[_ABS] += total(e, ones, self.axis)
-        np.maximum(sums[_MAX], e.max(1 - self.axis), out=sums[_MAX])
+        sums[_ABS] += total(e, ones, axis)
+        np.maximum(sums[_MAX], e.max(1 - axis), out=sums[_MAX])

@@ -8,22 +8,39 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .affine import LARGEST_ZERO_POINT, Expanded, FloatArray, Params
 from .checks import as_numbers, check_ranges
-from .conventions import Convention, get_convention, require_allowed
+from .conventions import get_convention, require_allowed
+from .defaults import settled
 from .errors import QuantTypeError, QuantValueError
 from .exact import ExactParams, fraction
-from .grids import IntGrid, canonical_dtype, check_quant_range, full_range, integer_grid
+from .grids import (
+    FLOAT_DTYPES,
+    FloatGrid,
+    IntGrid,
+    canonical_dtype,
+    check_quant_range,
+    float_grid,
+    full_range,
+    integer_grid,
+)
+from .kernels import Decoder, Expanded, FloatArray, Kernel
 from .keywords import known_keywords
-from .schemes import QuantScheme
+from .layouts import Units
+from .record import Convention, Params
+from .runtimes.calculator import LARGEST_ZERO_POINT
+from .schemes import GroupSize, QuantScheme, check_group_size, family_of
+from .trace import silent
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class QParams:
     """Scale and zero point with all that is needed to apply them: real = (code - zero_point) * scale.
 
-    ``scale`` and ``zero_point`` have shape () per tensor or (C,) per channel of ``ch_axis``; both are
-    read-only arrays. ``quant_min`` and ``quant_max`` default to the whole format. Anyone can build one.
+    ``scale`` and ``zero_point`` are read-only arrays of one shape: () per tensor, (C,) per channel of ``ch_axis``,
+    (C, G) per group of ``group_size`` elements of a channel, (rows / bh, columns / bw) per block of
+    ``group_size=(bh, bw)``, and the tensor's shape without its last axis per token (``granularity="token"``).
+    ``quant_min`` and ``quant_max`` default to the whole format; float formats take neither. ``multiplier``, of scale's
+    shape, is what a runtime multiplies by where it does not use the scale. Anyone can build one.
     """
 
     scale: FloatArray
@@ -31,8 +48,11 @@ class QParams:
     dtype: str
     convention: str
     ch_axis: int | None
-    quant_min: int
-    quant_max: int
+    group_size: GroupSize | None
+    granularity: str
+    quant_min: int | float
+    quant_max: int | float
+    multiplier: FloatArray | None
     exact: tuple[ExactParams, ...] | None
 
     @known_keywords
@@ -44,21 +64,28 @@ class QParams:
         dtype: str,
         convention: str,
         ch_axis: int | None = None,
+        group_size: GroupSize | None = None,
         quant_min: int | None = None,
         quant_max: int | None = None,
+        multiplier: npt.ArrayLike | None = None,
+        granularity: str | None = None,
     ) -> None:
         rules = get_convention(convention)
-        low, high = full_range(dtype)
-        given = (low if quant_min is None else quant_min, high if quant_max is None else quant_max)
-        ends = check_quant_range(dtype, given)
+        dtype = canonical_dtype(dtype)
+        ends = _ends(dtype, quant_min, quant_max)
+        scales = _checked_scale(scale, rules)
+        unit = _granularity(granularity, scales, ch_axis, group_size)
         values: dict[str, Any] = {
-            "scale": _frozen(_checked_scale(scale, rules)),
-            "zero_point": _frozen(_checked_zero_point(zero_point, rules, ends)),
-            "dtype": canonical_dtype(dtype),
+            "scale": frozen(scales),
+            "zero_point": frozen(_checked_zero_point(zero_point, rules, ends, dtype)),
+            "dtype": dtype,
             "convention": convention,
             "ch_axis": ch_axis,
+            "group_size": check_group_size(unit, group_size),
+            "granularity": unit,
             "quant_min": ends[0],
             "quant_max": ends[1],
+            "multiplier": None if multiplier is None else frozen(_checked_scale(multiplier, rules, "multiplier")),
             "exact": None,
         }
         for name, value in values.items():
@@ -73,27 +100,20 @@ class QParams:
         object.__setattr__(self, "exact", exact)
 
     def _check_shapes(self) -> None:
-        if self.scale.shape != self.zero_point.shape:
-            raise QuantValueError(
-                f"scale and zero_point must have one shape, got {self.scale.shape} and {self.zero_point.shape}"
-            )
-        if self.scale.ndim > 1:
-            raise QuantValueError(f"scale must be a number or one per channel, got shape {self.scale.shape}")
-        whole = isinstance(self.ch_axis, (int, np.integer)) and not isinstance(self.ch_axis, bool)
-        if self.ch_axis is not None and not whole:
-            raise QuantTypeError(f"ch_axis must be an integer or None, got {self.ch_axis!r}")
-        if (self.scale.ndim == 1) != (self.ch_axis is not None):
-            raise QuantValueError(
-                f"ch_axis must be given exactly when there is one scale per channel, "
-                f"got ch_axis={self.ch_axis!r} with scale of shape {self.scale.shape}"
-            )
+        for name, other in (("zero_point", self.zero_point), ("multiplier", self.multiplier)):
+            if other is not None and other.shape != self.scale.shape:
+                raise QuantValueError(
+                    f"scale and {name} must have one shape, got {self.scale.shape} and {other.shape}"
+                )
         if self.scale.size == 0:
             raise QuantValueError("scale must hold at least one number, got none")
 
     @property
-    def grid(self) -> IntGrid:
+    def grid(self) -> IntGrid | FloatGrid:
         """The codes in force."""
-        return integer_grid(self.dtype, quant_range=(self.quant_min, self.quant_max))
+        if self.dtype in FLOAT_DTYPES:
+            return float_grid(self.dtype)
+        return integer_grid(self.dtype, (int(self.quant_min), int(self.quant_max)))
 
     @property
     def rules(self) -> Convention:
@@ -101,40 +121,102 @@ class QParams:
         return get_convention(self.convention)
 
     @property
-    def granularity(self) -> str:
-        """ "tensor" or "channel"."""
-        return "tensor" if self.ch_axis is None else "channel"
+    def kernel(self) -> Kernel:
+        """The element kernel that the runtime uses for parameters like these."""
+        rules = self.rules
+        if self.dtype in FLOAT_DTYPES:
+            return rules.float_kernel
+        if self.multiplier is not None and rules.multiplier_kernel is not None:
+            return rules.multiplier_kernel
+        kernel = rules.tensor_kernel if self.granularity == "tensor" and rules.tensor_kernel else rules.kernel
+        assert kernel is not None  # a convention without one has no affine formats
+        return kernel
+
+    @property
+    def decoder(self) -> Decoder:
+        """How the runtime goes from codes to values."""
+        rules = self.rules
+        special = self.multiplier is not None and rules.multiplier_decoder is not None
+        return rules.multiplier_decoder if special and rules.multiplier_decoder is not None else rules.decoder
+
+    @property
+    def keeps_zero(self) -> bool:
+        """Whether real zero always becomes real zero."""
+        return bool(((self.zero_point >= self.quant_min) & (self.zero_point <= self.quant_max)).all())
+
+    @property
+    def working_dtype(self) -> np.dtype[Any]:
+        """The dtype in which the kernels compute: the scale's."""
+        return self.scale.dtype
+
+    @property
+    def layout(self) -> tuple[str, GroupSize | None]:
+        """(granularity, group_size), as :func:`~perchq_widget.core.layouts.pieces` takes them."""
+        return self.granularity, self.group_size
+
+    @property
+    def bits_per_weight(self) -> float:
+        """Bits of a code."""
+        return float(self.grid.bits)
+
+    @property
+    def overhead_bits(self) -> int:
+        """Bits of all scales and, under an affine scheme, zero points of a code's width."""
+        moved = self.dtype not in FLOAT_DTYPES and bool(self.zero_point.any())
+        return self.scale.size * (8 * self.scale.dtype.itemsize + self.grid.bits * moved)
+
+    @property
+    def code_dtype(self) -> np.dtype[Any]:
+        """int8, uint8, int16 or uint16; of a float format its ml_dtypes dtype."""
+        return self.grid.storage
+
+    def codes_of(self, levels: FloatArray, params: Expanded) -> npt.NDArray[Any]:
+        """Clamped levels as codes."""
+        with np.errstate(over="ignore"):
+            return np.asarray((levels + params.zero).astype(self.code_dtype))
+
+    def levels_of(self, codes: npt.NDArray[Any], params: Expanded) -> FloatArray:
+        """Codes as levels: the zero point is taken off in integers."""
+        if isinstance(self.grid, FloatGrid):
+            return np.asarray(codes.astype(self.working_dtype))
+        return np.asarray((codes.astype(np.int64) - params.zero.astype(np.int64)).astype(self.working_dtype))
+
+    def effective(self) -> FloatArray:
+        """The scale, float64."""
+        return self.scale.astype(np.float64)
 
     def represented(self) -> tuple[FloatArray, FloatArray]:
         """The real values of quant_min and quant_max, float64, of scale's shape."""
         scale = self.scale.astype(np.float64)
         return (self.quant_min - self.zero_point) * scale, (self.quant_max - self.zero_point) * scale
 
-    def expand(self, channels: slice, axis: int, ndim: int = 2) -> Expanded:
-        """Parameters of ``channels`` shaped for blocks of ``ndim`` axes whose channel axis is ``axis``."""
-        part = slice(None) if self.ch_axis is None else channels
-        shape = [1] * ndim
-        shape[axis] = -1
-        dtype = self.rules.dtype
-
-        def shaped(values: FloatArray) -> FloatArray:
-            return np.atleast_1d(values)[part].reshape(shape).astype(dtype)
-
-        scale = shaped(self.scale)
+    def expand(self, units: Units, across: int) -> Expanded:
+        """The parameters of ``units``, which vary along axis ``across`` of a piece's view."""
+        dtype = self.working_dtype
+        scale, zero = units.take(self.scale), units.take(self.zero_point)
         with np.errstate(over="ignore"):  # a subnormal scale has an infinite reciprocal, as in the runtime
             inverse = dtype.type(1) / scale
-        low, high = shaped(self.quant_min - self.zero_point), shaped(self.quant_max - self.zero_point)
-        exact = None if self.exact is None else self.exact[part]
-        return Expanded(scale, inverse, low, high, exact, axis)
+        low, high = ((end - zero).astype(dtype) for end in (self.quant_min, self.quant_max))
+        multiplier = None if self.multiplier is None else units.take(self.multiplier)
+        exact = None if self.exact is None else self._exact_of(units)
+        return Expanded(scale, inverse, zero.astype(dtype), low, high, self.grid, across, multiplier, None, exact)
+
+    def _exact_of(self, units: Units) -> tuple[ExactParams, ...]:
+        assert self.exact is not None
+        if self.scale.ndim == 0:
+            return self.exact
+        where = units.take(np.arange(self.scale.size).reshape(self.scale.shape)).ravel()
+        return tuple(self.exact[index] for index in where)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, QParams):
             return NotImplemented
-        plain = ("dtype", "convention", "ch_axis", "quant_min", "quant_max")
+        plain = ("dtype", "convention", "ch_axis", "group_size", "granularity", "quant_min", "quant_max")
         return (
             all(getattr(self, name) == getattr(other, name) for name in plain)
             and np.array_equal(self.scale, other.scale)
             and np.array_equal(self.zero_point, other.zero_point)
+            and np.array_equal(*(np.nan if q.multiplier is None else q.multiplier for q in (self, other)), equal_nan=True)
         )
 
     __hash__ = None  # type: ignore[assignment]  # holds arrays
@@ -145,32 +227,76 @@ def _as_printed(scale: FloatArray, zero_point: npt.NDArray[np.int64]) -> tuple[E
     return tuple(ExactParams(fraction(each), zero) for each, zero in pairs)
 
 
-def _frozen(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+def frozen(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """A read-only copy."""
     array = array.copy()
     array.flags.writeable = False
     return array
 
 
-def _checked_scale(scale: npt.ArrayLike, rules: Convention) -> FloatArray:
+def _ends(dtype: str, quant_min: int | None, quant_max: int | None) -> tuple[int | float, int | float]:
+    if family_of(dtype) == "block":
+        raise QuantValueError(f"{dtype} has blocks that share a scale: its parameters are pq.BlockParams")
+    if dtype in FLOAT_DTYPES:
+        if (quant_min, quant_max) != (None, None):
+            raise QuantValueError(f"quant_min and quant_max name integer codes, and {dtype} has none: leave them out")
+        return float_grid(dtype).quant_min, float_grid(dtype).quant_max
+    low, high = full_range(dtype)
+    return check_quant_range(dtype, (low if quant_min is None else quant_min, high if quant_max is None else quant_max))
+
+
+def _granularity(
+    granularity: str | None, scale: FloatArray, ch_axis: int | None, group_size: GroupSize | None
+) -> str:
+    """What the parameters are shared over, from what was given; raises where the pieces do not fit together."""
+    whole = isinstance(ch_axis, (int, np.integer)) and not isinstance(ch_axis, bool)
+    if ch_axis is not None and not whole:
+        raise QuantTypeError(f"ch_axis must be an integer or None, got {ch_axis!r}")
+    if granularity == "token":
+        found, wants = "token", (None, None)
+    elif isinstance(group_size, (tuple, list)):
+        found, wants = "block", (2, None)
+    elif group_size is not None:
+        found, wants = "group", (2, "ch_axis")
+    else:
+        found, wants = ("tensor", (0, None)) if ch_axis is None else ("channel", (1, "ch_axis"))
+    if granularity not in (None, found):
+        raise QuantValueError(f"granularity must be {found!r} for these arguments, or left out, got {granularity!r}")
+    if wants[0] not in (None, scale.ndim) or (wants[1] == "ch_axis") != (ch_axis is not None):
+        raise QuantValueError(
+            "scale must be a number; or one per channel, of shape (C,), with ch_axis given; or of shape (C, G) with "
+            f"ch_axis and group_size; got scale of shape {scale.shape} with ch_axis={ch_axis!r} and "
+            f"group_size={group_size!r}"
+        )
+    return found
+
+
+def _checked_scale(scale: npt.ArrayLike, rules: Convention, argument: str = "scale") -> FloatArray:
+    given = as_numbers(scale, argument)
+    dtype = rules.working_dtype(given.dtype)
     with np.errstate(over="ignore", under="ignore"):
-        values = as_numbers(scale, "scale").astype(rules.dtype)
+        values = given.astype(dtype)
     bad = ~(np.isfinite(values) & (values > 0))
     if bad.any():
-        where = f" (channel {int(np.argmax(bad))})" if values.ndim else ""
+        where = f" (channel {int(np.argwhere(bad)[0][0])})" if values.ndim else ""
         raise QuantValueError(
-            f"scale must be finite and above 0 in {rules.dtype.name}, got {float(values[bad][0])!r}{where}; "
+            f"{argument} must be finite and above 0 in {dtype.name}, got {float(values[bad][0])!r}{where}; "
             "clip the range or leave outliers out of it"
         )
     return values
 
 
-def _checked_zero_point(zero_point: npt.ArrayLike, rules: Convention, ends: tuple[int, int]) -> npt.NDArray[np.int64]:
+def _checked_zero_point(
+    zero_point: npt.ArrayLike, rules: Convention, ends: tuple[int | float, int | float], dtype: str
+) -> npt.NDArray[np.int64]:
     given = as_numbers(zero_point, "zero_point")
     with np.errstate(invalid="ignore"):
         values = given.astype(np.int64)
     if not np.array_equal(values, given):
         raise QuantTypeError(f"zero_point must be integers, got {zero_point!r:.80}")
     low, high = ends if rules.zero_point_in_range else (-LARGEST_ZERO_POINT + 1, LARGEST_ZERO_POINT - 1)
+    if dtype in FLOAT_DTYPES:
+        low, high = 0, 0
     bad = (values < low) | (values > high)
     if bad.any():
         raise QuantValueError(f"zero_point must lie in {low}..{high} under {rules.name!r}, got {int(values[bad][0])}")
@@ -183,11 +309,12 @@ def choose_qparams(
     max_val: npt.ArrayLike,
     *,
     dtype: str = "qint8",
-    scheme: str = "affine",
-    convention: str = "pytorch",
+    scheme: str | None = None,
+    convention: str | None = None,
     reduce_range: bool = False,
     narrow_range: bool = False,
     quant_range: tuple[int, int] | None = None,
+    scale_rule: str | None = None,
     ch_axis: int | None = None,
 ) -> QParams:
     """Scale and zero point that ``convention`` takes from a calibration range.
@@ -195,35 +322,46 @@ def choose_qparams(
     ``min_val`` and ``max_val``: two numbers, or two arrays of shape (C,) with ``ch_axis`` given.
     Raises :class:`QuantValueError` for NaN, infinities, min above max and combinations that are not allowed.
     """
-    low = as_numbers(min_val, "min_val").astype(np.float64)
-    high = as_numbers(max_val, "max_val").astype(np.float64)
+    low, high = as_numbers(min_val, "min_val"), as_numbers(max_val, "max_val")
     granularity = "channel" if low.ndim else "tensor"
-    chosen = QuantScheme(dtype, scheme, granularity, reduce_range, narrow_range, quant_range, convention)
+    chosen = settled(
+        dtype, scheme, granularity, convention, None, scale_rule,
+        reduce_range=reduce_range, narrow_range=narrow_range, quant_range=quant_range,
+    )  # fmt: skip
     if low.shape != high.shape or low.ndim > 1 or low.size == 0:
         raise QuantValueError(
             f"min_val and max_val must be two numbers or two arrays of one shape (C,), got {low.shape} and {high.shape}"
         )
-    check_ranges(low, high, "min_val and max_val")
+    check_ranges(low.astype(np.float64), high.astype(np.float64), "min_val and max_val")
     return qparams_from_range(low, high, chosen, ch_axis if low.ndim == 0 or ch_axis is not None else 0)
 
 
 def qparams_from_range(low: FloatArray, high: FloatArray, scheme: QuantScheme, ch_axis: int | None) -> QParams:
-    """Apply the convention's range rule. ``low`` and ``high`` are finite, of shape () or (C,)."""
+    """Apply the convention's range rule to finite ``low`` and ``high``, whose shape the parameters take."""
     rules = require_allowed(scheme)
-    params = rules.range_rule(np.asarray(low), np.asarray(high), scheme)
+    rule = rules.range_rule if scheme.family == "integer" else rules.float_rule
+    assert rule is not None  # the table allows no format without a rule
+    dtype = rules.working_dtype(low.dtype)
+    with np.errstate(over="ignore", under="ignore"):
+        ends = (np.asarray(end).astype(dtype) for end in (low, high))
+        params = rule(*ends, scheme, silent)
     return qparams_of(params, scheme, ch_axis)
 
 
 def qparams_of(params: Params, scheme: QuantScheme, ch_axis: int | None) -> QParams:
     """What a range rule returned, as QParams of ``scheme``."""
+    integer = scheme.family == "integer"
     qparams = QParams(
         params.scale,
         params.zero_point,
         dtype=scheme.dtype,
         convention=scheme.convention,
-        ch_axis=ch_axis,
-        quant_min=scheme.quant_min,
-        quant_max=scheme.quant_max,
+        ch_axis=ch_axis if scheme.granularity in ("channel", "group") else None,
+        group_size=scheme.group_size,
+        quant_min=int(scheme.quant_min) if integer else None,
+        quant_max=int(scheme.quant_max) if integer else None,
+        multiplier=params.multiplier,
+        granularity=scheme.granularity,
     )
     if params.exact is not None:
         qparams._set_exact(params.exact)

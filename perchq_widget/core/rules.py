@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .affine import LARGEST_ZERO_POINT, PYTORCH_EPS
+from .conventions import get_convention
 from .findings import Finding, Severity
+from .runtimes.calculator import LARGEST_ZERO_POINT
 from .schemes import QuantScheme
 
 LOW_SQNR_DB = 20.0  # noise at a tenth of the signal's amplitude: visible in most layers' outputs
@@ -82,12 +83,13 @@ def scale_hits(scale: Values, low: Values, high: Values, scheme: QuantScheme) ->
     with np.errstate(over="ignore"):
         width = high - low
     extreme = (scale < EXTREME_SCALES[0]) | (scale > EXTREME_SCALES[1])
-    floored = (scale == float(PYTORCH_EPS)) & (width > 0) & (scheme.convention == "pytorch")
+    floor = get_convention(scheme.convention).scale_floor
+    floored = (scale == (-1.0 if floor is None else floor)) & (width > 0)
     zero_width = width == 0
     return [
         Hit("zero-width", "warning", zero_width, low, "min and max are both {value}.",
             "The scale follows the convention's rule for a range without width; is the channel meant to be constant?"),
-        Hit("scale-floor", "warning", floored, scale, "the scale is held at {value}, the least that torch allows.",
+        Hit("scale-floor", "warning", floored, scale, f"the scale is held at {{value}}, the least that {scheme.convention} allows.",
             "The channel's values are smaller than the step; rescale them or leave the channel unquantized."),
         Hit("extreme-scale", "warning", extreme & ~zero_width, scale, "the scale {value} is extreme for float32.",
             "Runtimes may flush it to zero or overflow; rescale the channel."),

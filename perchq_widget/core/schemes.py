@@ -7,19 +7,35 @@ from typing import Any
 
 import numpy as np
 
+from .code_ranges import codes_in_force
 from .errors import QuantTypeError, QuantValueError, choose_from
-from .grids import IntGrid, QuantRange, canonical_dtype, check_quant_range, integer_grid
+from .grids import (
+    BLOCK_DTYPES,
+    FLOAT_DTYPES,
+    INTEGER_DTYPES,
+    FloatGrid,
+    IntGrid,
+    QuantRange,
+    canonical_dtype,
+    check_quant_range,
+    float_grid,
+    integer_grid,
+)
 
 SCHEMES = ("affine", "symmetric")
-GRANULARITIES = ("channel", "tensor")
+GRANULARITIES = ("channel", "tensor", "group", "block", "token")
+#: Elements of a group or, for "block", rows and columns.
+GroupSize = int | tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
 class QuantScheme:
-    """Grid, mapping, granularity and the runtime whose arithmetic is followed.
+    """Format, mapping, granularity and the runtime whose arithmetic is followed.
 
-    ``scheme`` is "affine" or "symmetric"; ``granularity`` "channel" or "tensor"; ``clip_ratio`` in (0, 1]
-    shrinks the observed range before the scale is taken from it.
+    ``scheme`` is "affine" or "symmetric". ``granularity`` is "channel", "tensor", "group" (``group_size`` consecutive
+    elements of a channel), "block" (``group_size`` = (rows, columns) of a matrix) or "token" (one scale per row of the
+    last axis). ``scale_rule`` names how a float or shared-scale format takes its scale from the largest magnitude.
+    ``clip_ratio`` in (0, 1] shrinks the observed range before the scale is taken from it.
     """
 
     dtype: str = "qint8"
@@ -31,6 +47,8 @@ class QuantScheme:
     convention: str = "pytorch"
     observer: str = "minmax"
     clip_ratio: float = 1.0
+    group_size: GroupSize | None = None
+    scale_rule: str | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "dtype", canonical_dtype(self.dtype))
@@ -42,27 +60,37 @@ class QuantScheme:
             object.__setattr__(self, name, bool(getattr(self, name)))
         check_clip_ratio(self.clip_ratio)
         object.__setattr__(self, "clip_ratio", float(self.clip_ratio))
+        object.__setattr__(self, "group_size", check_group_size(self.granularity, self.group_size))
         if self.quant_range is not None:
             object.__setattr__(self, "quant_range", check_quant_range(self.dtype, self.quant_range))
 
     @property
-    def grid(self) -> IntGrid:
-        """The codes in force."""
-        return integer_grid(
-            self.dtype,
-            reduce_range=self.reduce_range,
-            narrow_range=self.narrow_range,
-            quant_range=self.quant_range,
-        )
+    def family(self) -> str:
+        """ "integer", "float" or "block" (a shared scale per block)."""
+        return family_of(self.dtype)
 
     @property
-    def quant_min(self) -> int:
-        """Lowest code in force."""
+    def grid(self) -> IntGrid | FloatGrid:
+        """The codes in force; of a shared-scale format, those of its elements."""
+        if self.family == "integer":
+            ends = codes_in_force(
+                self.convention, self.dtype, self.symmetric, self.reduce_range, self.narrow_range, self.quant_range
+            )
+            return integer_grid(self.dtype, ends)
+        if self.family == "float":
+            return float_grid(self.dtype)
+        from .blockscaled import element_grid
+
+        return element_grid(self.dtype)
+
+    @property
+    def quant_min(self) -> int | float:
+        """Lowest code in force; of a float format its lowest finite value."""
         return self.grid.quant_min
 
     @property
-    def quant_max(self) -> int:
-        """Highest code in force."""
+    def quant_max(self) -> int | float:
+        """Highest code in force; of a float format its highest finite value."""
         return self.grid.quant_max
 
     @property
@@ -76,14 +104,42 @@ class QuantScheme:
             "dtype": self.dtype,
             "scheme": self.scheme,
             "granularity": self.granularity,
+            "group_size": list(self.group_size) if isinstance(self.group_size, tuple) else self.group_size,
             "reduce_range": self.reduce_range,
             "narrow_range": self.narrow_range,
             "quant_min": self.quant_min,
             "quant_max": self.quant_max,
+            "scale_rule": self.scale_rule,
             "convention": self.convention,
             "observer": self.observer,
             "clip_ratio": self.clip_ratio,
         }
+
+
+def family_of(dtype: str) -> str:
+    """ "integer", "float" or "block": how a format's codes come about."""
+    families = {"integer": INTEGER_DTYPES, "float": FLOAT_DTYPES, "block": BLOCK_DTYPES}
+    return next(name for name, members in families.items() if dtype in members)
+
+
+def check_group_size(granularity: str, group_size: object) -> GroupSize | None:
+    """``group_size`` as granularity needs it: an integer for "group", two for "block", None for the others."""
+    if granularity not in ("group", "block"):
+        if group_size is not None:
+            raise QuantValueError(
+                f"group_size needs granularity 'group' (or 'block' for two numbers), got {group_size!r} "
+                f"with {granularity!r}"
+            )
+        return None
+    sizes = group_size if granularity == "block" else (group_size,)
+    wanted = "(rows, columns), such as (128, 128)" if granularity == "block" else "an integer, such as 128"
+    whole = isinstance(sizes, (tuple, list)) and len(sizes) == (2 if granularity == "block" else 1)
+    if not whole or not all(isinstance(n, (int, np.integer)) and not isinstance(n, bool) for n in sizes):  # type: ignore[union-attr]
+        raise QuantTypeError(f"group_size must be {wanted} for granularity {granularity!r}, got {group_size!r}")
+    whole_sizes = tuple(int(n) for n in sizes)  # type: ignore[union-attr]
+    if min(whole_sizes) < 1:
+        raise QuantValueError(f"group_size must be {wanted}, each at least 1, got {group_size!r}")
+    return (whole_sizes[0], whole_sizes[1]) if granularity == "block" else whole_sizes[0]
 
 
 def check_clip_ratio(clip_ratio: float) -> None:

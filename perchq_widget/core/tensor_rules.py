@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from .codec import Parameters
 from .metrics import ChannelErrors
-from .qparams import QParams
 from .ranges import ChannelRanges
 from .rules import LOW_SQNR_DB, OUTLIER_RATIO, ZEROED_PCT, Hit, scale_hits
 from .schemes import QuantScheme
@@ -20,21 +20,22 @@ Floats = npt.NDArray[Any]
 def tensor_hits(
     observed: ChannelRanges,
     errors: ChannelErrors,
-    qparams: QParams,
+    qparams: Parameters,
     scheme: QuantScheme,
-    ends: tuple[Floats, Floats],
+    params: tuple[Floats, Floats],
+    overflow: Floats,
     used: tuple[Floats, Floats] | None,
 ) -> list[Hit]:
     """Every rule over all channels.
 
-    ``ends``: raw codes of each channel's smallest and largest value. ``used``: per channel, the range that its
+    ``params``: scale and zero point per channel. ``overflow``: codes by which it is clipped at most. ``used``: per channel, the range that its
     parameters came from; None where the parameters were given or one range serves all channels.
     """
     low, high = observed.known()
     some = observed.n_finite > 0
-    scale = np.broadcast_to(qparams.scale.astype(np.float64), low.shape)
+    scale, zero = params
     top = np.maximum(np.abs(low), np.abs(high))
-    hits = _value_hits(observed, errors, top, qparams.rules.dtype.name)
+    hits = _value_hits(observed, errors, top, qparams.working_dtype.name)
     zeros = (low == 0) & (high == 0)  # they have a rule of their own
     first, last = (low, high) if used is None else used
     for hit in scale_hits(scale, first, last, scheme):
@@ -42,7 +43,7 @@ def tensor_hits(
             hits.append(hit)
         elif used is not None:
             hits.append(replace(hit, where=hit.where & ~zeros))
-    hits += _error_hits(errors, qparams, ends)
+    hits += _error_hits(errors, qparams, zero, overflow)
     one_sided = ((low >= 0) | (high <= 0)) & (low != high) & some
     hits.append(
         Hit("one-sided", "info", one_sided & scheme.symmetric & qparams.grid.signed, np.where(low >= 0, low, high),
@@ -71,10 +72,8 @@ def _value_hits(observed: ChannelRanges, errors: ChannelErrors, top: Floats, bey
     ]  # fmt: skip
 
 
-def _error_hits(errors: ChannelErrors, qparams: QParams, ends: tuple[Floats, Floats]) -> list[Hit]:
-    overflow = np.maximum(qparams.quant_min - ends[0], ends[1] - qparams.quant_max)
+def _error_hits(errors: ChannelErrors, qparams: Parameters, zero: Floats, overflow: Floats) -> list[Hit]:
     zeroed = errors.zeroed_pct
-    zero = np.broadcast_to(qparams.zero_point, overflow.shape).astype(np.float64)
     off_grid = (zero < qparams.quant_min) | (zero > qparams.quant_max)
     return [
         Hit("zero-off-grid", "warning", off_grid, zero,

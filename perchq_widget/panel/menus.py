@@ -6,8 +6,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ..core.conventions import CONVENTIONS, REFUSALS, Refusal
+from ..core.conventions import CONVENTIONS, why_not
 from ..core.grids import INTEGER_DTYPES
+from ..core.record import Refusal
 from ..core.schemes import GRANULARITIES, SCHEMES, QuantScheme
 
 if TYPE_CHECKING:
@@ -72,14 +73,13 @@ def scheme_of(intent: Intent, **changes: object) -> QuantScheme:
 
 def refusal_of(intent: Intent) -> Refusal | None:
     """The row of the table that refuses the settings as they are."""
-    scheme = scheme_of(intent)
-    return next((refusal for refusal in REFUSALS if refusal.matches(scheme)), None)
+    return why_not(scheme_of(intent))
 
 
 def _choice(intent: Intent, name: str, value: object) -> Choice:
     """Refused only where the value itself is part of the reason: another setting's fault is said there."""
     label = _LABELS.get(name, {}).get(value, str(value))
     scheme = scheme_of(intent, **{name: value})
-    causes = (each for each in REFUSALS if (name, value) in each.when and each.matches(scheme))
-    reason = next((f"{cause.reason}; {cause.instead}" for cause in causes), "")
+    cause = why_not(scheme)
+    reason = str(cause) if cause is not None and (name, value) in cause.when else ""
     return Choice(value, label, reason)

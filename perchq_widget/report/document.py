@@ -16,7 +16,7 @@ from perchq_widget.report.rows import Rows, take_rows
 from perchq_widget.report.summary import summary_rows
 from perchq_widget.report.text import clean_name, plural
 from perchq_widget.study.channels import ChannelTable
-from perchq_widget.study.explain import explain
+from perchq_widget.study.explain import explain, rule_lines
 from perchq_widget.study.histogram import channel_histogram
 
 SCHEMA = "perchq.report/1"
@@ -135,11 +135,10 @@ def _rows(rows: Rows) -> dict[str, Any]:
 
 def _convention(study: ChannelTable) -> dict[str, Any]:
     convention = get_convention(study.scheme.convention)
-    given = ("scale and zero_point as given", *convention.rules_element)
     return {
         "name": convention.name,
         "title": convention.title,
-        "rule": list(given if parameters_given(study) else convention.rules(study.scheme)),
+        "rule": rule_lines(study),
         "checked": f"Checked against {convention.checked}.",
         "source": f"Source: {convention.source}.",
     }

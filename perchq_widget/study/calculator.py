@@ -9,14 +9,16 @@ import numpy as np
 import numpy.typing as npt
 
 from perchq_widget.core import exact
-from perchq_widget.core.affine import LARGEST_ZERO_POINT, Params
-from perchq_widget.core.conventions import Convention, require_allowed, symmetric_zero_point
-from perchq_widget.core.elements import dequantize, raw_codes
+from perchq_widget.core.conventions import require_allowed, symmetric_zero_point
+from perchq_widget.core.elements import dequantize, one_channel, raw_codes
 from perchq_widget.core.errors import LineError, LinesError
 from perchq_widget.core.metrics import decibels, percent
 from perchq_widget.core.qparams import QParams, qparams_of
+from perchq_widget.core.record import Convention, Params
 from perchq_widget.core.rules import line_findings
+from perchq_widget.core.runtimes.calculator import LARGEST_ZERO_POINT
 from perchq_widget.core.schemes import QuantScheme
+from perchq_widget.core.trace import silent
 from perchq_widget.sources.lines import COLUMNS, Line, ParsedLines
 
 from .channels import CALCULATOR_COLUMNS, ChannelTable
@@ -111,7 +113,7 @@ def _fit_runtime(parsed: ParsedLines, scheme: QuantScheme, rules: Convention) ->
         problems = [p or _zero_point_problem(int(zero), scheme) for p, zero in zip(problems, zero_point, strict=True)]
     else:
         with np.errstate(over="ignore", invalid="ignore"):
-            params = rules.range_rule(_cast(columns[0], rules), _cast(columns[1], rules), scheme)
+            params = rules.range_rule(_cast(columns[0], rules), _cast(columns[1], rules), scheme, silent)
     usable = np.isfinite(params.scale) & (params.scale > 0)
     problems = [p or ("" if ok else _scale_problem(rules)) for p, ok in zip(problems, usable, strict=True)]
     return _Fit(params, problems)
@@ -179,7 +181,7 @@ def _exact_columns(lines: list[Line], qparams: QParams) -> Columns:
 def _runtime_columns(lines: list[Line], qparams: QParams) -> Columns:
     """Values as the runtime sees them (float32), their errors in float64."""
     x = np.array([line.values[2] for line in lines], np.float64).astype(qparams.rules.dtype)
-    raw = raw_codes(x, qparams, qparams.expand(slice(None), 0, 1)).astype(np.float64)
+    raw = raw_codes(x, qparams, one_channel(slice(None), qparams, 0, 1)).astype(np.float64)
     codes = np.clip(raw, qparams.quant_min, qparams.quant_max).astype(np.int64)
     back = dequantize(codes, qparams).astype(np.float64)
     size, error = np.abs(x.astype(np.float64)), np.abs(back - x)

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from perchq_widget.core import exact
-from perchq_widget.core.affine import PYTORCH_EPS
-from perchq_widget.core.elements import raw_codes
+from perchq_widget.core.elements import one_channel, raw_codes
 from perchq_widget.core.errors import QuantTypeError, QuantValueError
 from perchq_widget.core.grids import full_range
 from perchq_widget.core.metrics import decibels, percent
+from perchq_widget.core.runtimes.torch_ao import EPS
 from perchq_widget.core.schemes import QuantScheme
 from perchq_widget.sources.lines import Line
 
@@ -183,7 +183,7 @@ def _affine_steps(table: ChannelTable, index: int) -> list[Step]:
 def _scale_note(scheme: QuantScheme, scale: float, width: float) -> str:
     if width == 0 and scheme.convention == "calculator":
         return "the range has no width: the scale is float32's epsilon by convention"
-    if scheme.convention == "pytorch" and scale == float(PYTORCH_EPS):
+    if scheme.convention == "pytorch" and scale == float(EPS):
         return "held at eps = 1.1920929e-07, the least that torch allows"
     return ""
 
@@ -262,7 +262,7 @@ def _runtime_element(table: ChannelTable, index: int, x: float) -> _Element:
     with np.errstate(over="ignore", under="ignore", invalid="ignore"):
         seen = q.rules.dtype.type(x)
         quotient = float(seen * (q.rules.dtype.type(1) / scale))
-        raw = float(raw_codes(np.array([[seen]]), q, q.expand(slice(index, index + 1), 0))[0, 0])
+        raw = float(raw_codes(np.array([[seen]]), q, one_channel(slice(index, index + 1), q))[0, 0])
         code = int(min(max(raw, q.quant_min), q.quant_max))
         real = float(q.rules.dtype.type(code - int(zero_point)) * scale)
     error = abs(real - float(seen))
@@ -299,3 +299,8 @@ def _element_steps(table: ChannelTable, index: int, x: float, *, typed: bool) ->
 
 def _bracketed(text: str) -> str:
     return f"({text})" if text.startswith("-") else text
+
+
+def rule_lines(table: ChannelTable) -> list[str]:
+    """The formulas in use, without numbers."""
+    return []

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from perchq_widget.core.elements import raw_codes
+from perchq_widget.core.elements import one_channel, raw_codes
 from perchq_widget.core.errors import QuantTypeError, QuantValueError
 
 from .channels import ChannelTable
@@ -100,5 +100,5 @@ def _bins(values: npt.NDArray[np.float64], bins: int) -> tuple[npt.NDArray[np.fl
 def _clipped_sides(table: ChannelTable, index: int, values: npt.NDArray[np.float64]) -> tuple[int, int]:
     """How many values the grid clips on each side, by the convention's own kernel."""
     q = table.qparams
-    raw = raw_codes(values[None, :], q, q.expand(slice(index, index + 1), 0))
+    raw = raw_codes(values[None, :], q, one_channel(slice(index, index + 1), q))
     return int((raw < q.quant_min).sum()), int((raw > q.quant_max).sum())

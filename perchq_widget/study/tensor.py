@@ -10,11 +10,13 @@ import numpy as np
 import numpy.typing as npt
 
 from perchq_widget.core.checks import check_ranges, normal_axis
+from perchq_widget.core.codec import Parameters
 from perchq_widget.core.conventions import require_allowed, symmetric_zero_point
-from perchq_widget.core.elements import raw_codes, require_qparams
+from perchq_widget.core.elements import check_layout, one_channel, raw_codes, require_qparams
 from perchq_widget.core.errors import QuantTypeError, QuantValueError
+from perchq_widget.core.fitting import fit
 from perchq_widget.core.metrics import ChannelErrors, channel_errors, decibels, percent
-from perchq_widget.core.qparams import QParams, qparams_from_range
+from perchq_widget.core.qparams import QParams
 from perchq_widget.core.ranges import ChannelRanges, channel_ranges
 from perchq_widget.core.rules import finding_names, findings_of
 from perchq_widget.core.schemes import QuantScheme
@@ -37,7 +39,7 @@ class Request:
     name: str
     channel_names: Sequence[str] | None = None
     ranges: tuple[npt.ArrayLike, npt.ArrayLike] | None = None
-    qparams: QParams | None = None
+    qparams: Parameters | None = None
 
 
 def analyze_table(array: npt.NDArray[Any], request: Request) -> ChannelTable:
@@ -45,18 +47,21 @@ def analyze_table(array: npt.NDArray[Any], request: Request) -> ChannelTable:
     axis = normal_axis(request.ch_axis, array.ndim)
     names = _names(request.channel_names, array.shape[axis])
     rules = require_allowed(request.scheme)
-    observed = channel_ranges(array, axis, rules.dtype)
-    _check_squares(observed, rules.dtype)
-    qparams, range_from = _qparams(request, observed, axis)
+    dtype = rules.working_dtype(array.dtype) if request.qparams is None else request.qparams.working_dtype
+    observed = channel_ranges(array, axis, dtype)
+    _check_squares(observed, dtype)
+    qparams, range_from = _qparams(array, request, observed, axis)
     errors = channel_errors(array, axis, qparams, observed)
     scheme = request.scheme
-    hits = tensor_hits(observed, errors, qparams, scheme, _ends(observed, qparams), _used(request, observed))
-    frame = _frame(names, observed, errors, qparams, finding_names(hits, len(names)))
+    params = channel_params(qparams, len(names), axis)
+    overflow = _overflow(observed, errors, qparams)
+    hits = tensor_hits(observed, errors, qparams, scheme, params, overflow, _used(request, observed))
+    frame = _frame(names, observed, errors, params, finding_names(hits, len(names)))
     return ChannelTable(
         "tensor",
         request.name,
         frame,
-        _summary(frame, observed, errors),
+        _summary(frame, observed, errors, qparams),
         scheme,
         qparams,
         findings_of(hits, names),
@@ -95,43 +100,33 @@ def _names(given: object, n_channels: int) -> list[str]:
     return names
 
 
-def _qparams(request: Request, observed: ChannelRanges, axis: int) -> tuple[QParams, str]:
+def _qparams(
+    array: npt.NDArray[Any], request: Request, observed: ChannelRanges, axis: int
+) -> tuple[Parameters, str]:
     """Parameters, and where their range came from."""
     if request.qparams is not None:
-        return _given_qparams(request, observed, axis), "given qparams"
+        return _given_qparams(array, request, axis), "given qparams"
     if request.ranges is not None:
-        low, high = _given_ranges(request.ranges, len(observed.min_val))
-        range_from = "given ranges"
-        low, high = (low.min(), high.max()) if request.scheme.granularity == "tensor" else (low, high)
-    else:
-        low, high = observed.whole() if request.scheme.granularity == "tensor" else observed.known()
-        range_from = "minmax"
-    ratio = request.scheme.clip_ratio
-    dtype = require_allowed(request.scheme).dtype
-    low, high = (np.asarray(end).astype(dtype) * dtype.type(ratio) for end in (low, high))
-    return qparams_from_range(low, high, request.scheme, None if low.ndim == 0 else axis), range_from
+        given = _given_ranges(request.ranges, len(observed.min_val))
+        return fit(array, axis, request.scheme, observed, given), "given ranges"
+    return fit(array, axis, request.scheme, observed), "minmax"
 
 
-def _given_qparams(request: Request, observed: ChannelRanges, axis: int) -> QParams:
+def _given_qparams(array: npt.NDArray[Any], request: Request, axis: int) -> Parameters:
     """The given parameters, if they fit the tensor."""
     qparams = request.qparams
     assert qparams is not None
-    if qparams.ch_axis is None:
-        return qparams
-    if qparams.ch_axis not in (axis, request.ch_axis):
+    if qparams.ch_axis is not None and qparams.ch_axis not in (axis, request.ch_axis):
         raise QuantValueError(
             f"qparams are for ch_axis {qparams.ch_axis}, but ch_axis is {request.ch_axis}: pass the same"
         )
-    if qparams.scale.size != len(observed.min_val):
-        raise QuantValueError(
-            f"qparams has {qparams.scale.size} scales, but axis {axis} has {len(observed.min_val)} channels"
-        )
+    check_layout(array.shape, axis, qparams)
     return qparams
 
 
 def _used(request: Request, observed: ChannelRanges) -> tuple[Floats, Floats] | None:
     """Per channel, the range before its parameters, if each channel has one."""
-    if request.qparams is not None or request.scheme.granularity == "tensor":
+    if request.qparams is not None or request.scheme.granularity != "channel":
         return None
     if request.ranges is not None:
         return _given_ranges(request.ranges, len(observed.min_val))
@@ -149,27 +144,63 @@ def _given_ranges(ranges: tuple[npt.ArrayLike, npt.ArrayLike], n_channels: int) 
     return low, high
 
 
-def _ends(observed: ChannelRanges, qparams: QParams) -> tuple[Floats, Floats]:
-    """Raw codes of each channel's smallest and largest value."""
-    params = qparams.expand(slice(None), 0)
+def _overflow(observed: ChannelRanges, errors: ChannelErrors, qparams: Parameters) -> Floats:
+    """By how many codes each channel is clipped at most; from its ends where all of it has one scale."""
+    if qparams.granularity not in ("channel", "tensor"):
+        return errors.overflow / qparams.grid.top_step
+    params = one_channel(slice(None), qparams)
     low, high = (raw_codes(end[:, None], qparams, params)[:, 0].astype(np.float64) for end in observed.known())
-    return low, high
+    return np.asarray(np.maximum(qparams.quant_min - low, high - qparams.quant_max)) / qparams.grid.top_step
 
 
-def _frame(names: list[str], observed: ChannelRanges, errors: ChannelErrors, qparams: QParams, found: list[str]) -> Any:
+def channel_params(qparams: Parameters, n_channels: int, ch_axis: int) -> tuple[Floats, Floats]:
+    """(scale, zero point) per channel: its own, or of the groups that meet it the one with the median scale.
+
+    NaN as a zero point where the format has none.
+    """
+    step = qparams.effective()
+    zero = getattr(qparams, "zero_point", None)
+    zeros = np.full(step.shape, np.nan) if zero is None else zero.astype(np.float64)
+    if step.ndim == 0:
+        return np.full(n_channels, float(step)), np.full(n_channels, float(zeros))
+    if qparams.granularity == "channel":
+        return step, zeros
+    step, zeros = (_per_channel(each, qparams, n_channels, ch_axis) for each in (step, zeros))
+    order = np.argsort(step, axis=1, kind="stable")[:, step.shape[1] // 2]
+    rows = np.arange(n_channels)
+    return step[rows, order], zeros[rows, order]
+
+
+def _per_channel(values: Floats, qparams: Parameters, n_channels: int, ch_axis: int) -> Floats:
+    """Values of the units that meet each channel, of shape (C, units)."""
+    granularity, size = qparams.layout
+    if granularity == "block" and isinstance(size, tuple):
+        by_axis = np.moveaxis(values, ch_axis, 0)
+        return np.repeat(by_axis, size[ch_axis], axis=0)[:n_channels]
+    if granularity == "token":
+        if ch_axis < values.ndim:
+            return np.moveaxis(values, ch_axis, 0).reshape(n_channels, -1)
+        return np.broadcast_to(values.reshape(1, -1), (n_channels, values.size))
+    if values.ndim == 1:  # blocks of the flattened tensor
+        even = values.size % n_channels == 0 and ch_axis == 0
+        return values.reshape(n_channels, -1) if even else np.broadcast_to(values[None], (n_channels, values.size))
+    return values
+
+
+def _frame(names: list[str], observed: ChannelRanges, errors: ChannelErrors, params: tuple[Floats, Floats], found: list[str]) -> Any:
     import pandas as pd
 
     n = observed.n_finite
     some = n > 0
     per_value = np.maximum(n, 1)
-    n_channels = len(names)
+    scale, zero_point = params
     columns = (
         names,
         np.where(some, observed.min_val, np.nan),
         np.where(some, observed.max_val, np.nan),
         n,
-        np.broadcast_to(qparams.scale.astype(np.float64), (n_channels,)),
-        np.broadcast_to(qparams.zero_point, (n_channels,)),
+        scale,
+        zero_point if np.isnan(zero_point).any() else zero_point.astype(np.int64),
         errors.clipped,
         100.0 * errors.clipped / per_value,
         errors.zeroed_pct,
@@ -184,7 +215,7 @@ def _frame(names: list[str], observed: ChannelRanges, errors: ChannelErrors, qpa
     return pd.DataFrame(dict(zip(TENSOR_COLUMNS, columns, strict=True)))
 
 
-def _summary(frame: Any, observed: ChannelRanges, errors: ChannelErrors) -> dict[str, Any]:
+def _summary(frame: Any, observed: ChannelRanges, errors: ChannelErrors, qparams: Parameters) -> dict[str, Any]:
     """Tensor figures, from sums and not from means of channels."""
     n = max(int(observed.n_finite.sum()), 1)
     sqnr = frame["sqnr_db"].to_numpy(float)
@@ -193,6 +224,7 @@ def _summary(frame: Any, observed: ChannelRanges, errors: ChannelErrors) -> dict
     return {
         "channels": len(frame),
         "n": int(observed.n_finite.sum()),
+        "bits_per_weight": qparams.bits_per_weight + qparams.overhead_bits / (len(frame) * observed.n),
         "non_finite": int((observed.n_nan + observed.n_inf).sum()),
         "clipped": int(errors.clipped.sum()),
         "clipped_pct": 100.0 * float(errors.clipped.sum()) / n,
@@ -211,7 +243,7 @@ def _summary(frame: Any, observed: ChannelRanges, errors: ChannelErrors) -> dict
     }
 
 
-def scheme_of(qparams: QParams) -> QuantScheme:
+def scheme_of(qparams: Parameters) -> QuantScheme:
     """The settings that given parameters stand for."""
     require_qparams(qparams)
     plain = QuantScheme(
@@ -219,8 +251,20 @@ def scheme_of(qparams: QParams) -> QuantScheme:
         "symmetric",
         qparams.granularity,
         convention=qparams.convention,
+        group_size=qparams.group_size,
+        scale_rule=None,
     )
-    ends = (qparams.quant_min, qparams.quant_max)
+    if not isinstance(qparams, QParams):
+        scheme = "affine" if getattr(qparams, "minimum", None) is not None else "symmetric"
+        rules = next((row.scale_rules for row in qparams.rules.supports if qparams.dtype in row.dtypes), ())
+        return replace(plain, scheme=scheme, scale_rule=rules[0] if rules else None)
+    if plain.family == "float":
+        rules = next((row.scale_rules for row in qparams.rules.supports if qparams.dtype in row.dtypes), ())
+        return replace(plain, scale_rule=rules[0] if rules else None)
+    ends = (int(qparams.quant_min), int(qparams.quant_max))
     settings = plain if ends == (plain.quant_min, plain.quant_max) else replace(plain, quant_range=ends)
     symmetric = bool((qparams.zero_point == symmetric_zero_point(settings)).all())
-    return settings if symmetric else replace(settings, scheme="affine")
+    if symmetric:
+        return settings
+    affine = replace(plain, scheme="affine")
+    return affine if ends == (affine.quant_min, affine.quant_max) else replace(affine, quant_range=ends)

@@ -1,0 +1,63 @@
+"""What follows from the dtype where a setting is left out."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from .conventions import get_convention
+from .grids import BLOCK_DTYPES, INTEGER_DTYPES, canonical_dtype
+from .schemes import GroupSize, QuantScheme, family_of
+
+#: Formats that add a minimum to every value.
+WITH_MINIMUM = ("q4_1", "q5_1")
+
+
+def default_convention(dtype: str, granularity: str = "channel") -> str:
+    """The runtime whose arithmetic is followed where none is named."""
+    if family_of(dtype) != "block":
+        if INTEGER_DTYPES.get(dtype, (8, True))[0] > 8:
+            return "onnxruntime"
+        return "pytorch" if granularity in ("channel", "tensor") else "torchao"
+    if dtype.startswith("mx"):
+        return "ocp"
+    return {"nvfp4": "modelopt", "nf4": "bitsandbytes"}.get(dtype, "gguf")
+
+
+def default_scheme(dtype: str) -> str:
+    """affine for integers and for blocks with a minimum; symmetric for floats and other blocks."""
+    return "affine" if family_of(dtype) == "integer" or dtype in WITH_MINIMUM else "symmetric"
+
+
+def settled(
+    dtype: str,
+    scheme: str | None = None,
+    granularity: str | None = None,
+    convention: str | None = None,
+    group_size: GroupSize | None = None,
+    scale_rule: str | None = None,
+    **others: Any,
+) -> QuantScheme:
+    """The scheme with every None replaced by what follows from the dtype.
+
+    A ``group_size`` makes the granularity "group" (or "block" for two numbers); the scale rule is the first that the
+    convention has.
+    """
+    dtype = canonical_dtype(dtype)
+    in_blocks = family_of(dtype) == "block"
+    if granularity is None:
+        granularity = "group" if in_blocks or isinstance(group_size, int) else "channel"
+        granularity = "block" if isinstance(group_size, (tuple, list)) else granularity
+    if in_blocks and group_size is None:
+        group_size = BLOCK_DTYPES[dtype][1]
+    chosen = QuantScheme(
+        dtype,
+        default_scheme(dtype) if scheme is None else scheme,
+        granularity,
+        convention=default_convention(dtype, granularity) if convention is None else convention,
+        group_size=group_size,
+        scale_rule=scale_rule,
+        **others,
+    )
+    rules = next((row.scale_rules for row in get_convention(chosen.convention).supports if dtype in row.dtypes), ())
+    return replace(chosen, scale_rule=rules[0]) if scale_rule is None and rules else chosen

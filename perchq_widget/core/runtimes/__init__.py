@@ -1,0 +1,1 @@
+"""One module per runtime (or family of them): its range rules and its record."""
