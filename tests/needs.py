@@ -13,7 +13,10 @@ from typing import Any
 
 import pytest
 
-ORACLES = ("torch", "safetensors")
+ORACLES = (
+    "torch", "safetensors", "torchao", "onnx", "onnxruntime", "gguf", "compressed_tensors", "ai_edge_litert",
+    "ai_edge_quantizer", "modelopt", "bitsandbytes",
+)  # fmt: skip
 CHROMIUMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 MAC_CHROME = Path("/Applications/Google Chrome.app/Contents/MacOS/Google Chrome")
 

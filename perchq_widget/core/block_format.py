@@ -29,7 +29,7 @@ class BlockFit:
 class FitRule(Protocol):
     """Blocks as columns, float32 of shape (elements, blocks), all finite -> BlockFit of ``blocks`` numbers."""
 
-    def __call__(self, x: FloatArray, scale_rule: str | None, global_scale: np.float32 | None, note: Note) -> BlockFit:
+    def __call__(self, x: FloatArray, scale_rule: str | None, global_scale: np.float32 | None, note: Note, /) -> BlockFit:
         """Choose the scales; pass the intermediate values through ``note``."""
 
 

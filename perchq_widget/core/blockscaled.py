@@ -16,7 +16,7 @@ from .grids import BLOCK_DTYPES, FloatGrid, IntGrid, canonical_dtype
 from .kernels import Decoder, Expanded, FloatArray, Kernel
 from .keywords import known_keywords
 from .layouts import Units, groups_of, pieces, unit_shape
-from .qparams import frozen
+from .given_params import frozen
 from .record import Convention
 from .reduce import small_buffers
 from .schemes import GroupSize, QuantScheme

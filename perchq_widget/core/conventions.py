@@ -105,19 +105,20 @@ def _first_gap(rules: Convention, scheme: QuantScheme) -> Refusal:
     """Why no row covers the scheme: the nearest row's first missing setting, and what that row has instead."""
     with_dtype = [row for row in rules.supports if scheme.dtype in row.dtypes]
     if not with_dtype:
-        when = (("convention", rules.name), ("dtype", scheme.dtype))
+        without = (("convention", rules.name), ("dtype", scheme.dtype))
         others = ", ".join(map(repr, conventions_with(scheme.dtype)))
         instead = f"choose convention {others}, or dtype {', '.join(map(repr, rules.formats))}"
-        return Refusal(when, f"{rules.name} has no {scheme.dtype}", instead)
+        return Refusal(without, f"{rules.name} has no {scheme.dtype}", instead)
     row = min(with_dtype, key=lambda each: len(_gaps(each, scheme)))
     name = _gaps(row, scheme)[0]
     value = setting(scheme, name)
-    when = (("convention", rules.name), ("dtype", scheme.dtype), (name, value))
+    clash = (("convention", rules.name), ("dtype", scheme.dtype), (name, value))
     if name in FLAGS:
-        return Refusal(when, f"{rules.name} has no {name} for {scheme.dtype}", f"turn {name} off" if name != "quant_range" else "leave quant_range out")
-    has = {"scheme": row.schemes, "granularity": row.granularities, "group_size": row.group_sizes,
-           "scale_rule": row.scale_rules}[name]  # fmt: skip
-    if not has:
-        return Refusal(when, f"{rules.name} has one rule for {scheme.dtype} and no {name}", f"leave {name} out")
-    shown = " or ".join(map(repr, has))
-    return Refusal(when, f"{rules.name} has no {name} {value!r} for {scheme.dtype}", f"choose {name} {shown}")
+        off = "leave quant_range out" if name == "quant_range" else f"turn {name} off"
+        return Refusal(clash, f"{rules.name} has no {name} for {scheme.dtype}", off)
+    choices = {"scheme": row.schemes, "granularity": row.granularities, "group_size": row.group_sizes,
+               "scale_rule": row.scale_rules}[name]  # fmt: skip
+    if not choices:
+        return Refusal(clash, f"{rules.name} has one rule for {scheme.dtype} and no {name}", f"leave {name} out")
+    shown = " or ".join(map(repr, choices))
+    return Refusal(clash, f"{rules.name} has no {name} {value!r} for {scheme.dtype}", f"choose {name} {shown}")

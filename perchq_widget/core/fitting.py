@@ -20,7 +20,9 @@ from .schemes import QuantScheme
 Ends = tuple[npt.NDArray[Any], npt.NDArray[Any]]
 
 
-def fit(array: Array, ch_axis: int, scheme: QuantScheme, observed: ChannelRanges, given: Ends | None = None) -> Parameters:
+def fit(
+    array: Array, ch_axis: int, scheme: QuantScheme, observed: ChannelRanges, given: Ends | None = None
+) -> Parameters:
     """The parameters that ``scheme`` takes from ``array``.
 
     ``observed`` are its ranges per channel; ``given`` ranges per channel, of shape (C,), stand in for them.

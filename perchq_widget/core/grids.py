@@ -146,8 +146,8 @@ Grid = IntGrid | FloatGrid
 @cache
 def float_grid(dtype: str) -> FloatGrid:
     """The grid of a format in FLOAT_DTYPES."""
-    info = ml_dtypes.finfo(np.dtype(dtype) if dtype == "float16" else getattr(ml_dtypes, dtype))
     storage = np.dtype(dtype) if dtype == "float16" else np.dtype(getattr(ml_dtypes, dtype))
+    info: Any = ml_dtypes.finfo(storage)  # type: ignore[no-untyped-call]
     largest = float(info.max)
     return FloatGrid(dtype, FLOAT_DTYPES[dtype], -largest, largest, int(info.nmant), int(info.minexp), storage)
 

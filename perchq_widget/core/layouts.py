@@ -207,13 +207,13 @@ def _group_piece(
     n_channels, n_groups, size = part.shape
     lanes, index = n_channels * n_groups, (channels, groups)
     if size >= WIDE:
-        x = buffer[: part.size].reshape(part.shape)
-        _fill(x, part)
-        x = x.reshape(lanes, size)
+        rows = buffer[: part.size].reshape(part.shape)
+        _fill(rows, part)
+        x = rows.reshape(lanes, size)
         return Piece(x, 0, channels, Units(index, (lanes, 1), of), x.shape, 0, groups, place)
-    x = buffer[: part.size].reshape(size, n_channels, n_groups)
-    _fill(x, part.transpose(2, 0, 1))
-    x = x.reshape(size, lanes)
+    columns = buffer[: part.size].reshape(size, n_channels, n_groups)
+    _fill(columns, part.transpose(2, 0, 1))
+    x = columns.reshape(size, lanes)
     return Piece(x, 1, channels, Units(index, (1, lanes), of), x.shape, 1, groups, place)
 
 

@@ -35,8 +35,7 @@ class GroupErrors:
         """(C, G), dB; inf without noise, -inf for noise without signal."""
         with np.errstate(divide="ignore", invalid="ignore"):
             value = np.float32(10) * np.log10(self.signal / self.noise)
-        value[self.noise == 0] = np.inf
-        return value
+        return np.asarray(np.where(self.noise == 0, np.float32(np.inf), value))
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -203,11 +202,12 @@ class _Worker:
     def _scratch(self, shape: tuple[int, int], along: int) -> tuple[Array, Array, Array, Array]:
         size = shape[0] * shape[1]
         if self.buffers is None or self.buffers[0].size < size:
-            self.buffers = (scratch(size, self.dtype, 0), scratch(size, self.dtype, 1), scratch(size, np.dtype(bool), 3))
+            levels, other = scratch(size, self.dtype, 0), scratch(size, self.dtype, 1)
+            self.buffers = levels, other, scratch(size, np.dtype(bool), 3)
         if self.ones.size < along:
             self.ones = np.ones(along, self.dtype)
-        levels, other, mask = (each[:size].reshape(shape) for each in self.buffers)
-        return levels, other, mask, self.ones[:along]
+        blocks = (each[:size].reshape(shape) for each in self.buffers)
+        return (*blocks, self.ones[:along])  # type: ignore[return-value]
 
     def finite(self, piece: Piece) -> Array | None:
         """Which values of the piece are finite; None where all are."""

@@ -11,24 +11,15 @@ import numpy.typing as npt
 from .checks import as_numbers, check_ranges
 from .conventions import get_convention, require_allowed
 from .defaults import settled
-from .errors import QuantTypeError, QuantValueError
+from .errors import QuantValueError
 from .exact import ExactParams, fraction
-from .grids import (
-    FLOAT_DTYPES,
-    FloatGrid,
-    IntGrid,
-    canonical_dtype,
-    check_quant_range,
-    float_grid,
-    full_range,
-    integer_grid,
-)
+from .given_params import checked_scale, checked_zero_point, code_ends, frozen, granularity_of
+from .grids import FLOAT_DTYPES, FloatGrid, IntGrid, canonical_dtype, float_grid, integer_grid
 from .kernels import Decoder, Expanded, FloatArray, Kernel
 from .keywords import known_keywords
 from .layouts import Units
 from .record import Convention, Params
-from .runtimes.calculator import LARGEST_ZERO_POINT
-from .schemes import GroupSize, QuantScheme, check_group_size, family_of
+from .schemes import GroupSize, QuantScheme, check_group_size
 from .trace import silent
 
 
@@ -72,12 +63,12 @@ class QParams:
     ) -> None:
         rules = get_convention(convention)
         dtype = canonical_dtype(dtype)
-        ends = _ends(dtype, quant_min, quant_max)
-        scales = _checked_scale(scale, rules)
-        unit = _granularity(granularity, scales, ch_axis, group_size)
+        ends = code_ends(dtype, quant_min, quant_max)
+        scales = checked_scale(scale, rules)
+        unit = granularity_of(granularity, scales, ch_axis, group_size)
         values: dict[str, Any] = {
             "scale": frozen(scales),
-            "zero_point": frozen(_checked_zero_point(zero_point, rules, ends, dtype)),
+            "zero_point": frozen(checked_zero_point(zero_point, rules, ends, dtype)),
             "dtype": dtype,
             "convention": convention,
             "ch_axis": ch_axis,
@@ -85,7 +76,7 @@ class QParams:
             "granularity": unit,
             "quant_min": ends[0],
             "quant_max": ends[1],
-            "multiplier": None if multiplier is None else frozen(_checked_scale(multiplier, rules, "multiplier")),
+            "multiplier": None if multiplier is None else frozen(checked_scale(multiplier, rules, "multiplier")),
             "exact": None,
         }
         for name, value in values.items():
@@ -216,7 +207,7 @@ class QParams:
             all(getattr(self, name) == getattr(other, name) for name in plain)
             and np.array_equal(self.scale, other.scale)
             and np.array_equal(self.zero_point, other.zero_point)
-            and np.array_equal(*(np.nan if q.multiplier is None else q.multiplier for q in (self, other)), equal_nan=True)
+            and _same(self.multiplier, other.multiplier)
         )
 
     __hash__ = None  # type: ignore[assignment]  # holds arrays
@@ -227,80 +218,9 @@ def _as_printed(scale: FloatArray, zero_point: npt.NDArray[np.int64]) -> tuple[E
     return tuple(ExactParams(fraction(each), zero) for each, zero in pairs)
 
 
-def frozen(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """A read-only copy."""
-    array = array.copy()
-    array.flags.writeable = False
-    return array
-
-
-def _ends(dtype: str, quant_min: int | None, quant_max: int | None) -> tuple[int | float, int | float]:
-    if family_of(dtype) == "block":
-        raise QuantValueError(f"{dtype} has blocks that share a scale: its parameters are pq.BlockParams")
-    if dtype in FLOAT_DTYPES:
-        if (quant_min, quant_max) != (None, None):
-            raise QuantValueError(f"quant_min and quant_max name integer codes, and {dtype} has none: leave them out")
-        return float_grid(dtype).quant_min, float_grid(dtype).quant_max
-    low, high = full_range(dtype)
-    return check_quant_range(dtype, (low if quant_min is None else quant_min, high if quant_max is None else quant_max))
-
-
-def _granularity(
-    granularity: str | None, scale: FloatArray, ch_axis: int | None, group_size: GroupSize | None
-) -> str:
-    """What the parameters are shared over, from what was given; raises where the pieces do not fit together."""
-    whole = isinstance(ch_axis, (int, np.integer)) and not isinstance(ch_axis, bool)
-    if ch_axis is not None and not whole:
-        raise QuantTypeError(f"ch_axis must be an integer or None, got {ch_axis!r}")
-    if granularity == "token":
-        found, wants = "token", (None, None)
-    elif isinstance(group_size, (tuple, list)):
-        found, wants = "block", (2, None)
-    elif group_size is not None:
-        found, wants = "group", (2, "ch_axis")
-    else:
-        found, wants = ("tensor", (0, None)) if ch_axis is None else ("channel", (1, "ch_axis"))
-    if granularity not in (None, found):
-        raise QuantValueError(f"granularity must be {found!r} for these arguments, or left out, got {granularity!r}")
-    if wants[0] not in (None, scale.ndim) or (wants[1] == "ch_axis") != (ch_axis is not None):
-        raise QuantValueError(
-            "scale must be a number; or one per channel, of shape (C,), with ch_axis given; or of shape (C, G) with "
-            f"ch_axis and group_size; got scale of shape {scale.shape} with ch_axis={ch_axis!r} and "
-            f"group_size={group_size!r}"
-        )
-    return found
-
-
-def _checked_scale(scale: npt.ArrayLike, rules: Convention, argument: str = "scale") -> FloatArray:
-    given = as_numbers(scale, argument)
-    dtype = rules.working_dtype(given.dtype)
-    with np.errstate(over="ignore", under="ignore"):
-        values = given.astype(dtype)
-    bad = ~(np.isfinite(values) & (values > 0))
-    if bad.any():
-        where = f" (channel {int(np.argwhere(bad)[0][0])})" if values.ndim else ""
-        raise QuantValueError(
-            f"{argument} must be finite and above 0 in {dtype.name}, got {float(values[bad][0])!r}{where}; "
-            "clip the range or leave outliers out of it"
-        )
-    return values
-
-
-def _checked_zero_point(
-    zero_point: npt.ArrayLike, rules: Convention, ends: tuple[int | float, int | float], dtype: str
-) -> npt.NDArray[np.int64]:
-    given = as_numbers(zero_point, "zero_point")
-    with np.errstate(invalid="ignore"):
-        values = given.astype(np.int64)
-    if not np.array_equal(values, given):
-        raise QuantTypeError(f"zero_point must be integers, got {zero_point!r:.80}")
-    low, high = ends if rules.zero_point_in_range else (-LARGEST_ZERO_POINT + 1, LARGEST_ZERO_POINT - 1)
-    if dtype in FLOAT_DTYPES:
-        low, high = 0, 0
-    bad = (values < low) | (values > high)
-    if bad.any():
-        raise QuantValueError(f"zero_point must lie in {low}..{high} under {rules.name!r}, got {int(values[bad][0])}")
-    return values
+def _same(a: FloatArray | None, b: FloatArray | None) -> bool:
+    """Whether both are None or both hold the same numbers."""
+    return a is b if a is None or b is None else np.array_equal(a, b)
 
 
 @known_keywords
@@ -343,8 +263,7 @@ def qparams_from_range(low: FloatArray, high: FloatArray, scheme: QuantScheme, c
     assert rule is not None  # the table allows no format without a rule
     dtype = rules.working_dtype(low.dtype)
     with np.errstate(over="ignore", under="ignore"):
-        ends = (np.asarray(end).astype(dtype) for end in (low, high))
-        params = rule(*ends, scheme, silent)
+        params = rule(np.asarray(low).astype(dtype), np.asarray(high).astype(dtype), scheme, silent)
     return qparams_of(params, scheme, ch_axis)
 
 

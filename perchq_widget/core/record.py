@@ -38,7 +38,7 @@ class Params:
 class RangeRule(Protocol):
     """(min_val, max_val), arrays of one shape in the convention's dtype -> Params of that shape."""
 
-    def __call__(self, min_val: FloatArray, max_val: FloatArray, scheme: QuantScheme, note: Note) -> Params:
+    def __call__(self, min_val: FloatArray, max_val: FloatArray, scheme: QuantScheme, note: Note, /) -> Params:
         """Choose scale and zero point; pass the intermediate values through ``note``."""
 
 

@@ -89,7 +89,8 @@ def scale_hits(scale: Values, low: Values, high: Values, scheme: QuantScheme) ->
     return [
         Hit("zero-width", "warning", zero_width, low, "min and max are both {value}.",
             "The scale follows the convention's rule for a range without width; is the channel meant to be constant?"),
-        Hit("scale-floor", "warning", floored, scale, f"the scale is held at {{value}}, the least that {scheme.convention} allows.",
+        Hit("scale-floor", "warning", floored, scale,
+            f"the scale is held at {{value}}, the least that {scheme.convention} allows.",
             "The channel's values are smaller than the step; rescale them or leave the channel unquantized."),
         Hit("extreme-scale", "warning", extreme & ~zero_width, scale, "the scale {value} is extreme for float32.",
             "Runtimes may flush it to zero or overflow; rescale the channel."),

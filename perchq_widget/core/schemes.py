@@ -10,7 +10,6 @@ import numpy as np
 from .code_ranges import codes_in_force
 from .errors import QuantTypeError, QuantValueError, choose_from
 from .grids import (
-    BLOCK_DTYPES,
     FLOAT_DTYPES,
     INTEGER_DTYPES,
     FloatGrid,
@@ -118,8 +117,9 @@ class QuantScheme:
 
 def family_of(dtype: str) -> str:
     """ "integer", "float" or "block": how a format's codes come about."""
-    families = {"integer": INTEGER_DTYPES, "float": FLOAT_DTYPES, "block": BLOCK_DTYPES}
-    return next(name for name, members in families.items() if dtype in members)
+    if dtype in INTEGER_DTYPES:
+        return "integer"
+    return "float" if dtype in FLOAT_DTYPES else "block"
 
 
 def check_group_size(granularity: str, group_size: object) -> GroupSize | None:
@@ -131,15 +131,18 @@ def check_group_size(granularity: str, group_size: object) -> GroupSize | None:
                 f"with {granularity!r}"
             )
         return None
-    sizes = group_size if granularity == "block" else (group_size,)
+    n_sizes = 2 if granularity == "block" else 1
     wanted = "(rows, columns), such as (128, 128)" if granularity == "block" else "an integer, such as 128"
-    whole = isinstance(sizes, (tuple, list)) and len(sizes) == (2 if granularity == "block" else 1)
-    if not whole or not all(isinstance(n, (int, np.integer)) and not isinstance(n, bool) for n in sizes):  # type: ignore[union-attr]
+    sizes: list[Any] = list(group_size) if isinstance(group_size, (tuple, list)) else [group_size]
+    if len(sizes) != n_sizes or isinstance(group_size, (tuple, list)) != (n_sizes == 2) or not all(map(_whole, sizes)):
         raise QuantTypeError(f"group_size must be {wanted} for granularity {granularity!r}, got {group_size!r}")
-    whole_sizes = tuple(int(n) for n in sizes)  # type: ignore[union-attr]
-    if min(whole_sizes) < 1:
+    if min(sizes) < 1:
         raise QuantValueError(f"group_size must be {wanted}, each at least 1, got {group_size!r}")
-    return (whole_sizes[0], whole_sizes[1]) if granularity == "block" else whole_sizes[0]
+    return (int(sizes[0]), int(sizes[1])) if granularity == "block" else int(sizes[0])
+
+
+def _whole(value: object) -> bool:
+    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
 
 
 def check_clip_ratio(clip_ratio: float) -> None:

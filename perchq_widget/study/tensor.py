@@ -187,7 +187,9 @@ def _per_channel(values: Floats, qparams: Parameters, n_channels: int, ch_axis: 
     return values
 
 
-def _frame(names: list[str], observed: ChannelRanges, errors: ChannelErrors, params: tuple[Floats, Floats], found: list[str]) -> Any:
+def _frame(
+    names: list[str], observed: ChannelRanges, errors: ChannelErrors, params: tuple[Floats, Floats], found: list[str]
+) -> Any:
     import pandas as pd
 
     n = observed.n_finite

@@ -7,10 +7,10 @@ import numpy.typing as npt
 
 from .. import exact
 from ..grids import INTEGER_DTYPES
-from ..kernels import Expanded, FloatArray, Formula, Kernel
+from ..kernels import Expanded, FloatArray, Kernel
 from ..record import Convention, Params, Refusal, Support
 from ..schemes import QuantScheme
-from ..trace import Note
+from ..trace import Formula, Note
 
 #: float64 quotients this close to a tie (relative) are decided on exact fractions.
 TIE_MARGIN = 1e-9
