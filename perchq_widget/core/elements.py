@@ -19,11 +19,12 @@ from .reduce import clamp, small_buffers
 
 def levels_of(x: FloatArray, qparams: Parameters, params: Expanded) -> FloatArray:
     """Levels before the clamp, of the block's shape. NaN becomes level 0, real zero (our policy)."""
-    values = x.astype(qparams.working_dtype)
+    values = x.astype(qparams.working_dtype, copy=False)
     levels = np.empty(np.broadcast_shapes(x.shape, params.scale.shape), values.dtype)
     with np.errstate(invalid="ignore", over="ignore", under="ignore", divide="ignore"):
         qparams.kernel.levels(values, params, levels)
-    levels[np.isnan(levels)] = 0
+        if np.isnan(levels.sum()):  # cheaper than to look at each; infinities of both signs only cost time
+            levels[np.isnan(levels)] = 0
     return levels
 
 
@@ -50,7 +51,7 @@ def quantize(x: npt.ArrayLike, qparams: Parameters) -> npt.NDArray[Any]:
     codes = _Matrix(values, qparams, qparams.code_dtype)
     for block, params in codes.walk(qparams.working_dtype):
         levels = levels_of(block, qparams, params)
-        _clamp(levels, params)
+        clamp(levels, params.low, params.high, params.axis, levels)
         codes.put(qparams.codes_of(levels, params))
     return codes.result(np.shape(x))
 
@@ -77,13 +78,13 @@ def fake_quantize(x: npt.ArrayLike, qparams: Parameters) -> npt.NDArray[Any]:
     nans = values.dtype.kind not in "iu"
     for block, params in out.walk(qparams.working_dtype):
         levels = levels_of(block, qparams, params)
-        _clamp(levels, params)
+        clamp(levels, params.low, params.high, params.axis, levels)
         if isinstance(params.grid, IntGrid):
-            levels += 0.0  # integers have no negative zero
-        with np.errstate(over="ignore", under="ignore"):
+            levels += 0  # integers have no negative zero
+        with np.errstate(over="ignore", under="ignore", invalid="ignore"):
             qparams.decoder.values(levels, params, levels)
-        if nans:
-            np.copyto(levels, block, where=np.isnan(block))
+            if nans and np.isnan(block.sum()):
+                np.copyto(levels, block, where=np.isnan(block))
         out.put(levels)
     return out.result(np.shape(x))
 
@@ -111,8 +112,7 @@ class _Matrix:
         assert piece is not None
         assert piece.place is not None
         target = self._out[piece.place]
-        values = piece.restored(block.reshape(piece.x.shape))
-        target.reshape(values.shape)[...] = values  # splitting the last axis is a view
+        target[...] = block.reshape(target.shape)
 
     def result(self, shape: tuple[int, ...]) -> npt.NDArray[Any]:
         """The whole output in the shape of the input."""
@@ -120,13 +120,6 @@ class _Matrix:
         if self._axis is not None and self._granularity in ("channel", "group"):
             out = np.moveaxis(out, 0, self._axis)
         return np.ascontiguousarray(out).reshape(shape)
-
-
-def _clamp(levels: FloatArray, params: Expanded) -> None:
-    if levels.ndim == 2:
-        clamp(levels, params.low, params.high, params.axis, levels)
-    else:
-        np.clip(levels, params.low, params.high, out=levels)
 
 
 def _check_codes(values: npt.NDArray[Any], qparams: Parameters) -> None:

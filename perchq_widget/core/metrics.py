@@ -167,6 +167,11 @@ def _add_groups(worker: _Worker, piece: Piece, params: Expanded, sums: Array, ke
             sums[row] += each[row].sum(1)
 
 
+def _lanes_are_units(piece: Piece) -> bool:
+    """Whether every lane of the piece has one set of parameters."""
+    return len(piece.view) == 2 and piece.across == piece.axis
+
+
 @dataclass(frozen=True, eq=False, slots=True)
 class _Reach:
     """Per channel: which of the slow steps its values can need. Kernels are monotone, so the ends decide.
@@ -224,11 +229,11 @@ class _Worker:
 
         with np.errstate(invalid="ignore", over="ignore", under="ignore", divide="ignore"):
             self.qparams.kernel.levels(x.reshape(view), params, e.reshape(view))
-            if self.reach.clips[piece.channels].any():
+            if self._may_clip(piece, params, e, finite, sums):
                 clamp(e.reshape(view), params.low, params.high, piece.across, other.reshape(view))
                 np.not_equal(e, other, out=mask)
                 sums[_CLIPPED] += counted(mask)
-                if self.reach.measured:
+                if self.reach.measured and not _lanes_are_units(piece):
                     np.subtract(e, other, out=e)
                     np.abs(e, out=e)
                     far = e if finite is None else np.where(finite, e, 0)
@@ -238,6 +243,18 @@ class _Worker:
             np.equal(e, 0, out=mask)
             sums[_ZERO] += counted(mask if self.keeps_zero else mask & (x != 0))
             self._add_sums(*self._errors(x, e, ones, finite, piece.channels), axis, sums)
+
+    def _may_clip(self, piece: Piece, params: Expanded, e: Array, finite: Array | None, sums: Array) -> bool:
+        """Whether levels of the piece can lie outside; where each lane has its own bounds, its ends tell how far."""
+        if not self.reach.measured:
+            return bool(self.reach.clips[piece.channels].any())
+        if not _lanes_are_units(piece):
+            return True
+        levels = e if finite is None else np.where(finite, e, 0)
+        along = 1 - piece.axis
+        over = np.maximum(levels.max(along) - params.high.ravel(), params.low.ravel() - levels.min(along))
+        np.maximum(sums[_OVER], over, out=sums[_OVER])
+        return bool((over > 0).any()) or finite is not None
 
     def _errors(
         self, x: Array, e: Array, ones: Array, finite: Array | None, channels: slice

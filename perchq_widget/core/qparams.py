@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -45,6 +45,7 @@ class QParams:
     quant_max: int | float
     multiplier: FloatArray | None
     exact: tuple[ExactParams, ...] | None
+    _one_zero: npt.NDArray[np.int64] | None = field(repr=False)
 
     @known_keywords
     def __init__(
@@ -63,7 +64,7 @@ class QParams:
     ) -> None:
         rules = get_convention(convention)
         dtype = canonical_dtype(dtype)
-        ends = code_ends(dtype, quant_min, quant_max)
+        ends = code_ends(dtype, quant_min, quant_max, rules)
         scales = checked_scale(scale, rules)
         unit = granularity_of(granularity, scales, ch_axis, group_size)
         values: dict[str, Any] = {
@@ -78,10 +79,13 @@ class QParams:
             "quant_max": ends[1],
             "multiplier": None if multiplier is None else frozen(checked_scale(multiplier, rules, "multiplier")),
             "exact": None,
+            "_one_zero": None,
         }
         for name, value in values.items():
             object.__setattr__(self, name, value)
         self._check_shapes()
+        if (self.zero_point == self.zero_point.flat[0]).all():  # one number broadcasts faster than many equal ones
+            object.__setattr__(self, "_one_zero", np.array(self.zero_point.flat[0]))
         if convention == "calculator":
             self._set_exact(_as_printed(self.scale, self.zero_point))
 
@@ -116,7 +120,8 @@ class QParams:
         """The element kernel that the runtime uses for parameters like these."""
         rules = self.rules
         if self.dtype in FLOAT_DTYPES:
-            return rules.float_kernel
+            special = None if self.multiplier is None else rules.float_multiplier_kernel
+            return rules.float_kernel if special is None else special
         if self.multiplier is not None and rules.multiplier_kernel is not None:
             return rules.multiplier_kernel
         kernel = rules.tensor_kernel if self.granularity == "tensor" and rules.tensor_kernel else rules.kernel
@@ -127,8 +132,8 @@ class QParams:
     def decoder(self) -> Decoder:
         """How the runtime goes from codes to values."""
         rules = self.rules
-        special = self.multiplier is not None and rules.multiplier_decoder is not None
-        return rules.multiplier_decoder if special and rules.multiplier_decoder is not None else rules.decoder
+        plain = self.multiplier is None or self.dtype in FLOAT_DTYPES
+        return rules.decoder if plain or rules.multiplier_decoder is None else rules.multiplier_decoder
 
     @property
     def keeps_zero(self) -> bool:
@@ -164,7 +169,8 @@ class QParams:
     def codes_of(self, levels: FloatArray, params: Expanded) -> npt.NDArray[Any]:
         """Clamped levels as codes."""
         with np.errstate(over="ignore"):
-            return np.asarray((levels + params.zero).astype(self.code_dtype))
+            shifted = levels + params.zero if params.zero.any() else levels
+            return np.asarray(shifted.astype(self.code_dtype))
 
     def levels_of(self, codes: npt.NDArray[Any], params: Expanded) -> FloatArray:
         """Codes as levels: the zero point is taken off in integers."""
@@ -184,7 +190,8 @@ class QParams:
     def expand(self, units: Units, across: int) -> Expanded:
         """The parameters of ``units``, which vary along axis ``across`` of a piece's view."""
         dtype = self.working_dtype
-        scale, zero = units.take(self.scale), units.take(self.zero_point)
+        scale = units.take(self.scale)
+        zero = units.take(self.zero_point if self._one_zero is None else self._one_zero)
         with np.errstate(over="ignore"):  # a subnormal scale has an infinite reciprocal, as in the runtime
             inverse = dtype.type(1) / scale
         low, high = ((end - zero).astype(dtype) for end in (self.quant_min, self.quant_max))
@@ -269,7 +276,7 @@ def qparams_from_range(low: FloatArray, high: FloatArray, scheme: QuantScheme, c
 
 def qparams_of(params: Params, scheme: QuantScheme, ch_axis: int | None) -> QParams:
     """What a range rule returned, as QParams of ``scheme``."""
-    integer = scheme.family == "integer"
+    ends = scheme.family == "integer" and not get_convention(scheme.convention).whole_dtype_saturates
     qparams = QParams(
         params.scale,
         params.zero_point,
@@ -277,8 +284,8 @@ def qparams_of(params: Params, scheme: QuantScheme, ch_axis: int | None) -> QPar
         convention=scheme.convention,
         ch_axis=ch_axis if scheme.granularity in ("channel", "group") else None,
         group_size=scheme.group_size,
-        quant_min=int(scheme.quant_min) if integer else None,
-        quant_max=int(scheme.quant_max) if integer else None,
+        quant_min=int(scheme.quant_min) if ends else None,
+        quant_max=int(scheme.quant_max) if ends else None,
         multiplier=params.multiplier,
         granularity=scheme.granularity,
     )

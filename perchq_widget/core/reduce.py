@@ -39,7 +39,9 @@ def count(mask: Array, axis: int) -> Array:
 
 def clamp(a: Array, low: Array, high: Array, axis: int, out: Array) -> None:
     """``a`` limited to low..high, which vary along ``axis``."""
-    if axis == 0 or low.size == 1 or a.ndim > 2:
+    if low.size == 1:
+        np.clip(a, low.flat[0], high.flat[0], out=out)
+    elif axis == 0 or a.ndim > 2:
         np.clip(a, low, high, out=out)
     else:  # np.clip is five times slower where the bounds vary along the last axis
         np.minimum(a, high, out=out)
