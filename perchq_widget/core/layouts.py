@@ -107,22 +107,22 @@ def matrix_of(array: Array, ch_axis: int | None, granularity: str) -> tuple[Arra
 
 
 def matrix_pieces(
-    matrix: Array, granularity: str, group_size: GroupSize | None, dtype: np.dtype[Any]
+    matrix: Array, granularity: str, group_size: GroupSize | None, dtype: np.dtype[Any], block: int = BLOCK
 ) -> Iterator[Piece]:
-    """All of a matrix from :func:`matrix_of`, each piece with its place."""
+    """All of a matrix from :func:`matrix_of`, each piece of about ``block`` elements and with its place."""
     if granularity in ("group", "flat"):
         assert isinstance(group_size, int)
         of = (1, groups_of(matrix.size, group_size)) if granularity == "flat" else None
-        return _groups(matrix, 0, group_size, dtype, of, across=False)
+        return _groups(matrix, 0, group_size, dtype, of, across=False, block=block)
     if granularity == "block":
         assert isinstance(group_size, tuple)
         return _matrix_blocks(matrix, 0, group_size, dtype)
-    return _rows(matrix, dtype, (len(matrix),))
+    return _rows(matrix, dtype, (len(matrix),), block)
 
 
-def _rows(matrix: Array, dtype: np.dtype[Any], of: tuple[int, ...]) -> Iterator[Piece]:
+def _rows(matrix: Array, dtype: np.dtype[Any], of: tuple[int, ...], block: int) -> Iterator[Piece]:
     n_rows, n = matrix.shape
-    step, span = max(1, BLOCK // n), min(n, BLOCK)
+    step, span = max(1, block // n), min(n, block)
     buffer = scratch(step * span, dtype, 2)
     for r0 in range(0, n_rows, step):
         rows = slice(r0, min(r0 + step, n_rows))
@@ -175,14 +175,15 @@ def _groups(
     dtype: np.dtype[Any],
     of: tuple[int, ...] | None = None,
     across: bool = True,
+    block: int = BLOCK,
 ) -> Iterator[Piece]:
     moved = np.moveaxis(array, ch_axis, 0)
     n_channels = moved.shape[0]
     n = moved.size // n_channels
     flat = reshaped(moved, (n_channels, n))
     whole, rest = divmod(n, size)
-    step = max(1, BLOCK // n)
-    span = max(1, min(whole, BLOCK // (size * step))) if n <= BLOCK else max(1, BLOCK // size)
+    step = max(1, block // n)
+    span = max(1, min(whole, block // (size * step))) if n <= block else max(1, block // size)
     buffer = scratch(max(step * span * size, step * rest), dtype, 2)
     for c0 in range(0, n_channels, step):
         channels = slice(c0, min(c0 + step, n_channels))

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from perchq_widget.core import layouts
+from perchq_widget.core import elements, layouts
 from perchq_widget.core.elements import dequantize, fake_quantize, quantize
 from perchq_widget.core.errors import QuantError, QuantTypeError, QuantValueError
 from perchq_widget.core.fitting import fit, unit_ranges
@@ -146,3 +146,16 @@ def test_pieces_hold_each_element_once() -> None:
     for granularity, size in (("channel", None), ("group", 32), ("flat", 9), ("block", (3, 50)), ("token", None)):
         seen = [piece.x.ravel().copy() for piece in layouts.pieces(x, 0, granularity, size, FLOAT32)]
         assert np.array_equal(np.sort(np.concatenate(seen)), x.ravel()), granularity
+
+
+@pytest.mark.parametrize(("granularity", "size"), [("group", 4), ("block", (16, 32)), ("channel", None), ("token", None)])
+def test_threads_share_the_pieces(granularity, size, anything, monkeypatch) -> None:
+    x = RNG.standard_normal((3000, 64)).astype(np.float32)
+    scheme = QuantScheme("int4", "affine", granularity, convention=anything, group_size=size)
+    q = fit(x, 0, scheme, channel_ranges(x, 0, FLOAT32))
+    alone = quantize(x, q), fake_quantize(x, q)
+    monkeypatch.setattr(elements, "MANY", 0)
+    monkeypatch.setattr(elements, "LARGE_BLOCK", 1 << 10)
+    assert np.array_equal(quantize(x, q), alone[0])
+    assert np.array_equal(fake_quantize(x, q), alone[1])
+    assert np.array_equal(dequantize(alone[0], q), alone[1])
