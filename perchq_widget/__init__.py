@@ -14,26 +14,28 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .api import analyze, calculate
+    from .api import analyze, calculate, convention_diff
     from .core.elements import dequantize, fake_quantize, quantize
     from .core.errors import LineError, LinesError, MissingExtra, QuantError, QuantTypeError, QuantValueError
     from .core.findings import Finding
     from .core.qparams import QParams, choose_qparams
     from .core.schemes import QuantScheme
     from .panel.app import QuantPanel, show
+    from .report.difference import ConventionDiff
     from .report.documents import ChannelReport
     from .sources.base import TensorRecord, TensorSource, open_source
 
 __version__ = "0.1.0"
 
 _HOMES = {
-    "api": ("analyze", "calculate"),
+    "api": ("analyze", "calculate", "convention_diff"),
     "core.errors": ("LineError", "LinesError", "MissingExtra", "QuantError", "QuantTypeError", "QuantValueError"),
     "core.findings": ("Finding",),
     "core.elements": ("dequantize", "fake_quantize", "quantize"),
     "core.qparams": ("QParams", "choose_qparams"),
     "core.schemes": ("QuantScheme",),
     "panel.app": ("QuantPanel", "show"),
+    "report.difference": ("ConventionDiff",),
     "report.documents": ("ChannelReport",),
     "sources.base": ("TensorRecord", "TensorSource", "open_source"),
 }
@@ -41,6 +43,7 @@ _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
     "ChannelReport",
+    "ConventionDiff",
     "Finding",
     "LineError",
     "LinesError",
@@ -56,6 +59,7 @@ __all__ = [
     "analyze",
     "calculate",
     "choose_qparams",
+    "convention_diff",
     "dequantize",
     "fake_quantize",
     "open_source",

@@ -6,8 +6,9 @@ import operator
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from .core.conventions import CONVENTIONS, allowed
 from .core.defaults import settled
-from .core.errors import QuantTypeError, QuantValueError
+from .core.errors import QuantTypeError, QuantValueError, choose_from
 from .core.grids import canonical_dtype
 from .core.keywords import DefaultNumber, DefaultText, given, known_keywords
 from .core.schemes import GroupSize, QuantScheme
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from .core.codec import Parameters
+    from .report.difference import ConventionDiff
     from .report.documents import ChannelReport
 
 
@@ -121,6 +123,63 @@ def analyze(
     _check_label("name", label, axis)
     table = analyze_table(array, Request(settings, axis, label, channel_names, ranges, qparams))
     return ChannelReport(table, source=source if label == found_name else None)
+
+
+@known_keywords
+def convention_diff(
+    tensor: object,
+    a: str,
+    b: str,
+    *,
+    dtype: str = DefaultText("qint8"),
+    scheme: str | None = None,
+    granularity: str | None = None,
+    ch_axis: int = DefaultNumber(0),
+    group_size: GroupSize | None = None,
+    reduce_range: bool = False,
+    narrow_range: bool = False,
+    quant_range: tuple[int, int] | None = None,
+    scale_rule: str | None = None,
+    observer: str = "minmax",
+    clip_ratio: float = 1.0,
+    ranges: tuple[npt.ArrayLike, npt.ArrayLike] | None = None,
+    name: str | None = None,
+    channel_names: Sequence[str] | None = None,
+) -> ConventionDiff:
+    """Quantize ``tensor`` as conventions ``a`` and ``b`` do, and compare: codes, scales, errors, per channel.
+
+    The options are those of :func:`analyze` and hold for both; what is None follows from the dtype and, for
+    ``scale_rule``, from each convention. The result tells which codes differ and by how much, the SQNR under each,
+    and the SQNR of codes written by one and read with the other's scales, zero points and decoder.
+
+    Raises QuantValueError for one name twice, and where one of the two does not have the combination: the message
+    says which, what it does, and what to choose instead.
+    """
+    from .report.difference import ConventionDiff
+    from .study.compare import diff_table
+    from .study.tensor import Request
+
+    for argument, convention in (("a", a), ("b", b)):
+        choose_from(argument, convention, CONVENTIONS)
+    if a == b:
+        raise QuantValueError(f"a and b are both {a!r}: name two different conventions")
+    settings = [
+        settled(
+            dtype, scheme, granularity, convention, group_size, scale_rule, reduce_range=reduce_range,
+            narrow_range=narrow_range, quant_range=quant_range, observer=observer, clip_ratio=clip_ratio,
+        )
+        for convention in (a, b)
+    ]  # fmt: skip
+    for each in settings:
+        reason = allowed(each)
+        if reason is not None:
+            raise QuantValueError(f"convention {each.convention!r} does not have this combination: {reason}")
+    array, found_name, _, suggested_axis = _read(tensor)
+    axis = ch_axis if given(ch_axis) or suggested_axis is None else suggested_axis
+    label = found_name if name is None else name
+    _check_label("name", label, axis)
+    first, second = (Request(each, axis, label, channel_names, ranges) for each in settings)
+    return ConventionDiff(diff_table(array, first, second))
 
 
 def _refuse_beside_qparams(arguments: list[str]) -> None:
