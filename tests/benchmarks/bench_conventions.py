@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from bench_analyze import in_turns, layer
+from benchmarks.turns import in_turns, layer
 from needs import oracle
 
 import perchq_widget as pq
