@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .errors import QuantTypeError, QuantValueError
+from .grids import FLOAT_DTYPES
 
 
 def as_numbers(values: npt.ArrayLike, argument: str) -> npt.NDArray[Any]:
@@ -18,7 +19,7 @@ def as_numbers(values: npt.ArrayLike, argument: str) -> npt.NDArray[Any]:
         raise QuantTypeError(
             f"{argument} cannot be read as an array ({error}); for a torch tensor call .detach().cpu().float() first"
         ) from error
-    real = array.dtype.kind in "fiu" or array.dtype.name in ("bfloat16", "float8_e4m3fn", "float8_e5m2")
+    real = array.dtype.kind in "fiu" or array.dtype.name in (*FLOAT_DTYPES, "float8_e8m0fnu")
     if not real:
         raise QuantTypeError(f"{argument} must be real numbers, got {array.dtype} ({values!r:.60})")
     return array
