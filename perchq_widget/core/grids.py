@@ -56,7 +56,8 @@ DTYPE_ALIASES: dict[str, str] = {"int8": "qint8", "uint8": "quint8"}
 QuantRange = tuple[int, int]
 Array = npt.NDArray[Any]
 
-_EXPONENT, _MANTISSA_BITS = np.int32(0x7F800000), 23
+_EXPONENT, _MANTISSA_BITS = np.int32(0x7F800000), 23  # of float32
+_LEAST_STEP_EXPONENT = -126  # a smaller step is subnormal in float32
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,35 +113,84 @@ class FloatGrid:
         """How many different finite values there are."""
         return len(_finite_values(self.storage))
 
+    @property
+    def has_negative_zero(self) -> bool:
+        """Whether the format has one; in the fnuz formats its place is NaN's."""
+        return not self.dtype.endswith("uz")
+
     def round(self, x: Array, scratch: Array) -> None:
         """Round float32 ``x`` in place, half to even, to the format's steps; beyond its end as if it went on.
 
-        ``scratch`` is a float32 array of x's shape. NaN and infinities stay.
+        ``scratch`` is a float32 array of x's shape. Zeros keep their sign where the format has a negative zero; NaN
+        and infinities stay, and what float32 cannot hold after rounding becomes infinite.
         """
-        if self.dtype == "bfloat16":
-            _round_bfloat16(x)
+        if self.min_exponent - self.mantissa_bits < _LEAST_STEP_EXPONENT:
+            _round_bits(x, scratch, self.mantissa_bits)
             return
-        # A number of the size of 2^(e + 23 - mantissa) has the format's step as its own: adding it rounds.
-        bits = scratch.view(np.int32)
-        np.bitwise_and(x.view(np.int32), _EXPONENT, out=bits)
-        ends = np.array([2.0**self.min_exponent, 4.0 * self.quant_max], np.float32).view(np.int32) & _EXPONENT
-        np.clip(bits, ends[0], ends[1], out=bits)
-        np.multiply(scratch, np.float32(1.5 * 2.0 ** (_MANTISSA_BITS - self.mantissa_bits)), out=scratch)
-        np.add(x, scratch, out=x)
-        np.subtract(x, scratch, out=x)
+        # The exponent bits of x, less the mantissa's width, are the format's step around x: an exact quotient,
+        # rounded to an integer, keeps its sign at zero, which adding a magic number would lose.
+        steps = scratch.view(np.int32)
+        np.bitwise_and(x.view(np.int32), _EXPONENT, out=steps)
+        np.clip(steps, np.int32(self.min_exponent + 127 << _MANTISSA_BITS), _EXPONENT, out=steps)
+        np.subtract(steps, np.int32(self.mantissa_bits << _MANTISSA_BITS), out=steps)
+        np.divide(x, scratch, out=x)
+        np.rint(x, out=x)
+        with np.errstate(over="ignore"):
+            np.multiply(x, scratch, out=x)
+        if not self.has_negative_zero:
+            np.add(x, np.float32(0), out=x)
 
 
-def _round_bfloat16(x: Array) -> None:
-    """The upper half of a float32's bits, half to even; what passes the largest finite value becomes infinite."""
-    bits = x.view(np.uint32)
-    odd = (bits >> np.uint32(16)) & np.uint32(1)
-    odd += np.uint32(0x7FFF)
-    odd[~np.isfinite(x)] = 0
-    bits += odd
-    bits &= np.uint32(0xFFFF0000)
+def _round_bits(x: Array, scratch: Array, mantissa_bits: int) -> None:
+    """For a format of float32's exponents: drop the low bits of the pattern, half to even. NaN stays NaN."""
+    bits, odd = x.view(np.uint32), scratch.view(np.uint32)
+    dropped = _MANTISSA_BITS - mantissa_bits
+    nan = np.isnan(x)
+    np.right_shift(bits, np.uint32(dropped), out=odd)
+    np.bitwise_and(odd, np.uint32(1), out=odd)
+    np.add(odd, np.uint32((1 << dropped - 1) - 1), out=odd)
+    np.add(bits, odd, out=bits)
+    np.bitwise_and(bits, np.uint32(0xFFFFFFFF << dropped & 0xFFFFFFFF), out=bits)
+    if nan.any():  # a carry out of a NaN's mantissa would make it a number
+        x[nan] = np.nan
 
 
-Grid = IntGrid | FloatGrid
+@dataclass(frozen=True, slots=True)
+class CodebookGrid:
+    """The values of a format that lists them, in ascending order."""
+
+    dtype: str
+    bits: int
+    values: tuple[float, ...]
+    storage: np.dtype[Any]
+
+    @property
+    def quant_min(self) -> float:
+        """The lowest value."""
+        return self.values[0]
+
+    @property
+    def quant_max(self) -> float:
+        """The highest value."""
+        return self.values[-1]
+
+    @property
+    def signed(self) -> bool:
+        """Whether some value is negative."""
+        return self.values[0] < 0
+
+    @property
+    def n_levels(self) -> int:
+        """How many different values there are."""
+        return len(set(self.values))
+
+    @property
+    def top_step(self) -> float:
+        """The distance between the two highest values."""
+        return self.values[-1] - self.values[-2]
+
+
+Grid = IntGrid | FloatGrid | CodebookGrid
 
 
 @cache
@@ -158,6 +208,25 @@ def _finite_values(storage: np.dtype[Any]) -> tuple[float, ...]:
     with np.errstate(invalid="ignore"):
         values = codes.view(storage).astype(np.float64)
     return tuple(np.unique(values[np.isfinite(values)]).tolist())
+
+
+def carrier(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """The dtype of arrays that hold numbers of ``dtype``: float32 for those of half a width, else itself.
+
+    numpy computes in those five to twenty times slower. An operation in float32, rounded at once, gives the same bits.
+    """
+    return np.dtype(np.float32) if dtype.itemsize < 4 else dtype
+
+
+def carried(values: Array, dtype: np.dtype[Any]) -> Array:
+    """``values`` as numbers of ``dtype``, in the dtype that carries them; a copy only where something changes."""
+    wide = carrier(dtype)
+    if wide == dtype or values.dtype != wide:
+        with np.errstate(over="ignore"):
+            return np.asarray(values.astype(dtype, copy=False).astype(wide, copy=False))
+    rounded = values.copy()
+    float_grid(dtype.name).round(rounded, np.empty_like(rounded))
+    return rounded
 
 
 def canonical_dtype(dtype: str) -> str:
