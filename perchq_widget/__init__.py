@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .api import analyze, calculate, convention_diff
+    from .core.blockscaled import BlockParams
     from .core.elements import dequantize, fake_quantize, quantize
     from .core.errors import LineError, LinesError, MissingExtra, QuantError, QuantTypeError, QuantValueError
     from .core.findings import Finding
@@ -24,11 +25,13 @@ if TYPE_CHECKING:
     from .report.difference import ConventionDiff
     from .report.documents import ChannelReport
     from .sources.base import TensorRecord, TensorSource, open_source
+    from .sources.gguf_blocks import dequantize_gguf
 
 __version__ = "0.1.0"
 
 _HOMES = {
     "api": ("analyze", "calculate", "convention_diff"),
+    "core.blockscaled": ("BlockParams",),
     "core.errors": ("LineError", "LinesError", "MissingExtra", "QuantError", "QuantTypeError", "QuantValueError"),
     "core.findings": ("Finding",),
     "core.elements": ("dequantize", "fake_quantize", "quantize"),
@@ -38,10 +41,12 @@ _HOMES = {
     "report.difference": ("ConventionDiff",),
     "report.documents": ("ChannelReport",),
     "sources.base": ("TensorRecord", "TensorSource", "open_source"),
+    "sources.gguf_blocks": ("dequantize_gguf",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
+    "BlockParams",
     "ChannelReport",
     "ConventionDiff",
     "Finding",
@@ -61,6 +66,7 @@ __all__ = [
     "choose_qparams",
     "convention_diff",
     "dequantize",
+    "dequantize_gguf",
     "fake_quantize",
     "open_source",
     "quantize",

@@ -13,11 +13,12 @@ import perchq_widget as pq
 FUNCTIONS = {
     "calculate": "lines, *, mode='ranges', dtype='qint8', scheme='affine', reduce_range=False, "
     "convention='calculator', tensor_name='tensor', ch_axis=0",
-    "choose_qparams": "min_val, max_val, *, dtype='qint8', scheme='affine', convention='pytorch', reduce_range=False, "
-    "narrow_range=False, quant_range=None, ch_axis=None",
+    "choose_qparams": "min_val, max_val, *, dtype='qint8', scheme=None, convention=None, reduce_range=False, "
+    "narrow_range=False, quant_range=None, scale_rule=None, ch_axis=None",
     "quantize": "x, qparams",
     "dequantize": "codes, qparams",
     "fake_quantize": "x, qparams",
+    "dequantize_gguf": "raw, type_name, shape=None",
     "open_source": "obj",
     "show": "obj=None, **options",
 }
@@ -54,7 +55,7 @@ def test_analyze_signature() -> None:
 
 
 def test_all_names_exist_and_are_listed() -> None:
-    named = {*FUNCTIONS, "analyze", "QParams", "QuantScheme", "ChannelReport", *ERRORS}
+    named = {*FUNCTIONS, "analyze", "QParams", "BlockParams", "QuantScheme", "ChannelReport", *ERRORS}
     assert named - {"QuantScheme", "ChannelReport"} <= set(pq.__all__)
     assert all(hasattr(pq, name) for name in pq.__all__)
     assert set(pq.__all__) <= set(dir(pq))

@@ -9,27 +9,29 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from .grids import BLOCK_DTYPES, FloatGrid, IntGrid
+from .grids import BLOCK_DTYPES, Grid
 from .kernels import Decoder, FloatArray, Kernel
 from .trace import Note
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class BlockFit:
-    """What a format takes from blocks: one number per block, flat. ``scale`` is as stored, in its own dtype.
+    """What a format takes from blocks: one number per block, flat. ``scale`` and ``minimum`` are as they are stored.
 
     ``multiplier``: what values are multiplied by on their way to codes, where the stored scale does not tell it.
+    ``origin``: what is taken off before, where the minimum is rounded for storage.
     """
 
     scale: npt.NDArray[Any]
     multiplier: FloatArray | None = None
     minimum: npt.NDArray[Any] | None = None
+    origin: FloatArray | None = None
 
 
 class FitRule(Protocol):
     """Blocks as columns, float32 of shape (elements, blocks), all finite -> BlockFit of ``blocks`` numbers."""
 
-    def __call__(self, x: FloatArray, scale_rule: str | None, global_scale: np.float32 | None, note: Note, /) -> BlockFit:
+    def __call__(self, x: FloatArray, scale_rule: str | None, global_scale: np.float32 | None, note: Note) -> BlockFit:
         """Choose the scales; pass the intermediate values through ``note``."""
 
 
@@ -37,26 +39,54 @@ class FitRule(Protocol):
 Effective = Callable[[npt.NDArray[Any], np.float32 | None], tuple[FloatArray, FloatArray | None]]
 
 
-@dataclass(frozen=True, eq=False, slots=True)
+def stored(scale: npt.NDArray[Any], global_scale: np.float32 | None) -> tuple[FloatArray, FloatArray | None]:
+    """The stored scale is the step of a level, and values are divided by it."""
+    return scale.astype(np.float32), None
+
+
+def plain_codes(levels: FloatArray) -> npt.NDArray[Any]:
+    """Levels as int8."""
+    return levels.astype(np.int8)
+
+
+def plain_levels(codes: npt.NDArray[Any]) -> FloatArray:
+    """Codes as float32."""
+    return codes.astype(np.float32)
+
+
+@dataclass(frozen=True, eq=False, slots=True, kw_only=True)
 class BlockFormat:
-    """One shared-scale format as one runtime computes it; runtimes' records list theirs."""
+    """One shared-scale format as one runtime computes it; runtimes' records list theirs.
+
+    ``zero``: the code of level 0 where codes are levels plus a constant. ``short_fit``: the rule for a last block of
+    fewer elements, where the runtime has such; None where it refuses them. ``flat``: blocks of the flattened tensor.
+    """
 
     dtype: str
-    grid: IntGrid | FloatGrid  # of an element's levels
+    grid: Grid  # of an element's levels, before ``zero`` is added
     code_dtype: np.dtype[Any]
     scale_dtype: np.dtype[Any]  # as stored
     fit: FitRule
-    effective: Effective
     kernel: Kernel
     decoder: Decoder
-    codes_of: Callable[[FloatArray], npt.NDArray[Any]]
-    levels_of: Callable[[npt.NDArray[Any]], FloatArray]
+    effective: Effective = stored
+    codes_of: Callable[[FloatArray], npt.NDArray[Any]] = plain_codes
+    levels_of: Callable[[npt.NDArray[Any]], FloatArray] = plain_levels
+    zero: int = 0
+    short_fit: FitRule | None = None
     global_scale: Callable[[np.float32, Note], np.float32] | None = None  # from the largest magnitude
-    flat: bool = False  # blocks of the flattened tensor
+    flat: bool = False
     minimum_bits: int = 0
     keeps_zero: bool = True
+    step_text: str = "scale"  # ``effective`` in words: a level's step from the stored scale (and the global one)
+    factor_text: str = "1 / scale"  # and what values are multiplied by
 
     @property
     def block_size(self) -> int:
         """Elements of a block, unless another size is chosen."""
         return BLOCK_DTYPES[self.dtype][1]
+
+
+def largest_of(x: FloatArray, note: Note) -> FloatArray:
+    """The largest magnitude of every column."""
+    return note("largest", "max(|x|)", np.abs(np.maximum(x.max(0), -x.min(0))), "of the block")

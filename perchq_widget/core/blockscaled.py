@@ -9,18 +9,16 @@ import numpy as np
 import numpy.typing as npt
 
 from .block_format import BlockFormat
-from .checks import as_numbers
-from .conventions import conventions_with, get_convention, require_allowed
-from .errors import QuantTypeError, QuantValueError
-from .grids import BLOCK_DTYPES, FloatGrid, IntGrid, canonical_dtype
+from .conventions import conventions_with, get_convention
+from .errors import QuantValueError
+from .given_blocks import checked_beside, checked_global, checked_scale, checked_size, require_finite
+from .given_params import frozen
+from .grids import BLOCK_DTYPES, Grid, canonical_dtype
 from .kernels import Decoder, Expanded, FloatArray, Kernel
 from .keywords import known_keywords
-from .layouts import Units, groups_of, pieces, unit_shape
-from .given_params import frozen
+from .layouts import Units
 from .record import Convention
-from .reduce import small_buffers
-from .schemes import GroupSize, QuantScheme
-from .trace import silent
+from .schemes import GroupSize
 
 
 def get_format(dtype: str, convention: str) -> BlockFormat:
@@ -33,8 +31,8 @@ def get_format(dtype: str, convention: str) -> BlockFormat:
     return found
 
 
-def element_grid(dtype: str) -> IntGrid | FloatGrid:
-    """The levels of a shared-scale format's elements, the same in every convention."""
+def element_grid(dtype: str) -> Grid:
+    """The levels of a shared-scale format's elements, by the first convention that has it."""
     return get_format(dtype, conventions_with(dtype)[0]).grid
 
 
@@ -45,8 +43,9 @@ class BlockParams:
     ``scale``, in the dtype that stores it, has shape (C, G) for G blocks of ``group_size`` elements in each channel of
     ``ch_axis``; of a format whose blocks run over the flattened tensor (nf4), shape (blocks,) with ``ch_axis=None``.
     ``minimum``, of scale's shape, is added to every value where the format has one. ``global_scale`` is the one float32
-    number of the two-level formats. ``multiplier``, of scale's shape, is what values are multiplied by where codes come
-    from a scale before it was rounded for storage; without it the stored scale serves.
+    number of the two-level formats. ``multiplier`` and ``origin``, of scale's shape, are what values are multiplied by
+    and what is taken off before, where codes come from a scale and a minimum before they were rounded for storage;
+    without them the stored ones serve.
     """
 
     scale: npt.NDArray[Any]
@@ -57,6 +56,7 @@ class BlockParams:
     minimum: npt.NDArray[Any] | None
     global_scale: np.float32 | None
     multiplier: FloatArray | None
+    origin: FloatArray | None
 
     @known_keywords
     def __init__(
@@ -70,49 +70,33 @@ class BlockParams:
         minimum: npt.ArrayLike | None = None,
         global_scale: float | None = None,
         multiplier: npt.ArrayLike | None = None,
+        origin: npt.ArrayLike | None = None,
     ) -> None:
         form = get_format(dtype, convention)
-        scales = as_numbers(scale, "scale").astype(form.scale_dtype)
-        self._check_parts(form, scales, ch_axis, minimum, global_scale)
+        scales = checked_scale(scale, form, ch_axis)
+        overall = checked_global(global_scale, form)
+        rows = [row.group_sizes for row in get_convention(convention).supports if form.dtype in row.dtypes]
+        with_minimum = form.minimum_bits > 0
         values: dict[str, Any] = {
-            "scale": frozen(scales),
+            "scale": scales,
             "dtype": form.dtype,
             "convention": convention,
-            "ch_axis": ch_axis,
-            "group_size": form.block_size if group_size is None else int(group_size),
-            "minimum": None if minimum is None else self._like(scales, minimum, "minimum", form.scale_dtype),
-            "global_scale": None if global_scale is None else np.float32(global_scale),
-            "multiplier": None if multiplier is None else self._like(scales, multiplier, "multiplier", np.float32),
+            "ch_axis": None if ch_axis is None else int(ch_axis),
+            "group_size": checked_size(group_size, form, rows[0] if rows else ()),
+            "minimum": checked_beside(scales, minimum, "minimum", form.scale_dtype, with_minimum, form.dtype),
+            "global_scale": overall,
+            "multiplier": checked_beside(
+                scales, multiplier, "multiplier", np.float32, multiplier is not None, form.dtype
+            ),
+            "origin": checked_beside(
+                scales, origin, "origin", np.float32, with_minimum and origin is not None, form.dtype
+            ),
         }
         for name, value in values.items():
-            object.__setattr__(self, name, value)
-
-    @staticmethod
-    def _like(scale: npt.NDArray[Any], values: npt.ArrayLike, argument: str, dtype: Any) -> npt.NDArray[Any]:
-        array = as_numbers(values, argument).astype(dtype)
-        if array.shape != scale.shape:
-            raise QuantValueError(f"{argument} must have scale's shape {scale.shape}, got {array.shape}")
-        return frozen(array)
-
-    @staticmethod
-    def _check_parts(
-        form: BlockFormat, scale: npt.NDArray[Any], ch_axis: int | None, minimum: object, global_scale: object
-    ) -> None:
-        if scale.ndim != (1 if form.flat else 2) or scale.size == 0 or (ch_axis is None) != form.flat:
-            wants = "(blocks,) without ch_axis" if form.flat else "(C, G) with ch_axis"
-            raise QuantValueError(f"scale of {form.dtype} must have shape {wants}, got {scale.shape}, ch_axis={ch_axis!r}")
-        if (minimum is not None) != bool(form.minimum_bits):
-            needs = "needs its minima" if form.minimum_bits else "has no minimum: leave it out"
-            raise QuantTypeError(f"minimum: {form.dtype} {needs}")
-        if (global_scale is not None) != (form.global_scale is not None):
-            needs = "needs its global_scale" if form.global_scale else "has no global_scale: leave it out"
-            raise QuantTypeError(f"global_scale: {form.dtype} {needs}")
-        bad = ~np.isfinite(scale.astype(np.float32))
-        if bad.any():
-            raise QuantValueError(
-                f"scale must be finite, got {float(scale.astype(np.float32)[bad][0])!r} in block "
-                f"{np.argwhere(bad)[0].tolist()}; the block's values are beyond what {form.dtype} can scale"
-            )
+            object.__setattr__(self, name, frozen(value) if isinstance(value, np.ndarray) else value)
+        require_finite(self._step(), "scale", form.dtype)
+        if self.minimum is not None:
+            require_finite(self.minimum.astype(np.float32), "minimum", form.dtype)
 
     @property
     def form(self) -> BlockFormat:
@@ -130,7 +114,7 @@ class BlockParams:
         return
 
     @property
-    def grid(self) -> IntGrid | FloatGrid:
+    def grid(self) -> Grid:
         """An element's levels."""
         return self.form.grid
 
@@ -190,15 +174,19 @@ class BlockParams:
         """The numpy dtype of codes."""
         return self.form.code_dtype
 
+    def _step(self) -> FloatArray:
+        return self.form.effective(self.scale, self.global_scale)[0]
+
     def effective(self) -> FloatArray:
-        """The step of a level in real units, float64, of scale's shape."""
-        return self.form.effective(self.scale, self.global_scale)[0].astype(np.float64)
+        """The step of a level in real units, without its sign, float64, of scale's shape."""
+        return np.abs(self._step().astype(np.float64))
 
     def represented(self) -> tuple[FloatArray, FloatArray]:
-        """The real values of quant_min and quant_max, float64, of scale's shape."""
-        step = self.effective()
+        """The lowest and the highest real value of every block, float64, of scale's shape."""
+        step = self._step().astype(np.float64)
         shift = 0.0 if self.minimum is None else self.minimum.astype(np.float64)
-        return self.quant_min * step + shift, self.quant_max * step + shift
+        ends = [(end - self.form.zero) * step + shift for end in (self.quant_min, self.quant_max)]
+        return np.minimum(*ends), np.maximum(*ends)
 
     def codes_of(self, levels: FloatArray, params: Expanded) -> npt.NDArray[Any]:
         """Clamped levels as codes."""
@@ -212,74 +200,32 @@ class BlockParams:
         """The parameters of ``units``, which vary along axis ``across`` of a piece's view."""
         form = self.form
         with np.errstate(over="ignore", under="ignore", divide="ignore", invalid="ignore"):
-            scale, multiplier = form.effective(units.take(self.scale), self.global_scale)
+            scale, factor = form.effective(units.take(self.scale), self.global_scale)
             inverse = np.float32(1) / scale
-        if self.multiplier is not None:
-            multiplier = units.take(self.multiplier)
+        multiplier = factor if self.multiplier is None else units.take(self.multiplier)
         minimum = None if self.minimum is None else units.take(self.minimum).astype(np.float32)
+        origin = minimum if self.origin is None else units.take(self.origin)
         one = (1,) * scale.ndim
-        low, high = (np.full(one, end, np.float32) for end in (self.quant_min, self.quant_max))
+        zero = np.full(one, form.zero, np.float32)
+        low, high = (np.full(one, end - form.zero, np.float32) for end in (self.quant_min, self.quant_max))
         return Expanded(
-            scale, inverse, np.zeros(one, np.float32), low, high, form.grid, across, multiplier, minimum, None
+            scale, inverse, zero, low, high, form.grid, across, multiplier=multiplier, minimum=minimum, origin=origin
         )
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, BlockParams):
             return NotImplemented
         plain = ("dtype", "convention", "ch_axis", "group_size", "global_scale")
-        arrays = ("scale", "minimum", "multiplier")
+        arrays = ("scale", "minimum", "multiplier", "origin")
         return all(getattr(self, name) == getattr(other, name) for name in plain) and all(
-            np.array_equal(getattr(self, name), getattr(other, name))
-            for name in arrays
-            if getattr(self, name) is not None or getattr(other, name) is not None
+            _same(getattr(self, name), getattr(other, name)) for name in arrays
         )
 
     __hash__ = None  # type: ignore[assignment]  # holds arrays
 
 
-@small_buffers()
-def fit_blocks(array: npt.NDArray[Any], ch_axis: int, scheme: QuantScheme) -> BlockParams:
-    """The scales of ``array`` in the format of ``scheme``. NaN and infinities are left out, as zeros."""
-    require_allowed(scheme)
-    form = get_format(scheme.dtype, scheme.convention)
-    size = scheme.group_size
-    assert isinstance(size, int)
-    layout = "flat" if form.flat else "group"
-    whole = array.reshape(1, -1) if form.flat else array  # a flat block may straddle channels
-    axis = 0 if form.flat else ch_axis
-    shape = unit_shape(whole.shape, axis, "group", size)
-    overall = None if form.global_scale is None else form.global_scale(_largest(whole, axis, size), silent)
-    parts: dict[str, npt.NDArray[Any]] = {}
-    for piece in pieces(whole, axis, "group", size, np.dtype(np.float32)):
-        x = piece.x if piece.axis == 1 else piece.x.T
-        x = np.where(np.isfinite(x), x, np.float32(0)) if not np.isfinite(x).all() else x
-        with np.errstate(over="ignore", under="ignore", divide="ignore", invalid="ignore"):
-            found = form.fit(x, scheme.scale_rule, overall, silent)
-        for name in ("scale", "multiplier", "minimum"):
-            values = getattr(found, name)
-            if values is not None:
-                whole_array = parts.setdefault(name, np.empty(shape, values.dtype))
-                part = whole_array[piece.units.index]
-                whole_array[piece.units.index] = values.reshape(part.shape)
-    final = (groups_of(array.size, size),) if form.flat else shape
-    return BlockParams(
-        parts["scale"].reshape(final),
-        dtype=scheme.dtype,
-        convention=scheme.convention,
-        ch_axis=None if layout == "flat" else ch_axis,
-        group_size=size,
-        minimum=parts["minimum"].reshape(final) if "minimum" in parts else None,
-        global_scale=None if overall is None else float(overall),
-        multiplier=parts["multiplier"].reshape(final) if "multiplier" in parts else None,
-    )
-
-
-def _largest(array: npt.NDArray[Any], axis: int, size: int) -> np.float32:
-    """The largest finite magnitude."""
-    top = np.float32(0)
-    for piece in pieces(array, axis, "group", size, np.dtype(np.float32)):
-        found = max(piece.x.max(), -piece.x.min())
-        if not np.isfinite(found):
-            found = np.abs(np.where(np.isfinite(piece.x), piece.x, 0)).max()
-        top = max(top, np.float32(found))
-    return top
+def _same(one: npt.NDArray[Any] | None, other: npt.NDArray[Any] | None) -> bool:
+    """Whether two arrays hold the same bytes; scales may hold NaN's."""
+    if one is None or other is None:
+        return one is other
+    return one.shape == other.shape and one.tobytes() == other.tobytes()

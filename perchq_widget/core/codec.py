@@ -10,7 +10,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 
-from .grids import FloatGrid, IntGrid
+from .grids import Grid
 from .kernels import Decoder, Expanded, FloatArray, Kernel
 from .layouts import Units
 from .record import Convention
@@ -38,7 +38,7 @@ class Parameters(Protocol):
         """The runtime's record."""
 
     @property
-    def grid(self) -> IntGrid | FloatGrid:
+    def grid(self) -> Grid:
         """The element's codes in force."""
 
     @property
@@ -104,3 +104,6 @@ class Parameters(Protocol):
 
     def effective(self) -> FloatArray:
         """The step in real units of each unit, float64, of scale's shape."""
+
+    def represented(self) -> tuple[FloatArray, FloatArray]:
+        """The real values of quant_min and quant_max, float64, of scale's shape."""

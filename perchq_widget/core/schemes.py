@@ -12,8 +12,7 @@ from .errors import QuantTypeError, QuantValueError, choose_from
 from .grids import (
     FLOAT_DTYPES,
     INTEGER_DTYPES,
-    FloatGrid,
-    IntGrid,
+    Grid,
     QuantRange,
     canonical_dtype,
     check_quant_range,
@@ -69,7 +68,7 @@ class QuantScheme:
         return family_of(self.dtype)
 
     @property
-    def grid(self) -> IntGrid | FloatGrid:
+    def grid(self) -> Grid:
         """The codes in force; of a shared-scale format, those of its elements."""
         if self.family == "integer":
             ends = codes_in_force(

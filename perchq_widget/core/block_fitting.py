@@ -1,0 +1,93 @@
+"""From a tensor to the scales of its blocks: the format's rule on thousands of blocks at once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .block_format import BlockFit, BlockFormat
+from .blockscaled import BlockParams, get_format
+from .errors import QuantValueError
+from .layouts import pieces, unit_shape
+from .ranges import ChannelRanges
+from .reduce import small_buffers
+from .schemes import QuantScheme
+from .trace import silent
+
+_PARTS = ("scale", "multiplier", "minimum", "origin")
+
+
+@small_buffers()
+def fit_blocks(array: npt.NDArray[Any], ch_axis: int, scheme: QuantScheme, observed: ChannelRanges) -> BlockParams:
+    """The scales of ``array`` in the format of ``scheme``. NaN and infinities are left out, as zeros.
+
+    ``observed`` are the tensor's ranges per channel.
+    """
+    form = get_format(scheme.dtype, scheme.convention)
+    size = scheme.group_size
+    assert isinstance(size, int)
+    whole, axis = (array.reshape(1, -1), 0) if form.flat else (array, ch_axis)  # a flat block may straddle channels
+    _check(whole.size // whole.shape[axis], size, form, scheme)
+    shape = unit_shape(whole.shape, axis, "group", size)
+    overall = None if form.global_scale is None else _global_scale(form, scheme, observed)
+    dirty = bool((observed.n_nan + observed.n_inf).any())
+    parts: dict[str, npt.NDArray[Any]] = {}
+    for piece in pieces(whole, axis, "group", size, np.dtype(np.float32)):
+        x = piece.x if piece.axis == 1 else piece.x.T
+        x = np.where(np.isfinite(x), x, np.float32(0)) if dirty else x
+        rule = form.fit if len(x) == size else form.short_fit
+        assert rule is not None  # checked above
+        with np.errstate(over="ignore", under="ignore", divide="ignore", invalid="ignore"):
+            found = rule(x, scheme.scale_rule, overall, silent)
+        _keep(found, parts, shape, piece.units.index)
+    final = (shape[1],) if form.flat else shape
+    return BlockParams(
+        dtype=scheme.dtype,
+        convention=scheme.convention,
+        ch_axis=None if form.flat else ch_axis,
+        group_size=size,
+        global_scale=None if overall is None else float(overall),
+        **{name: values.reshape(final) for name, values in parts.items()},
+    )
+
+
+def _check(n: int, size: int, form: BlockFormat, scheme: QuantScheme) -> None:
+    """Refuse what a block's own values leave no room for."""
+    if scheme.clip_ratio != 1.0:
+        raise QuantValueError(
+            f"clip_ratio must be 1 for {form.dtype}, whose scales come from each block's values as the runtime takes "
+            f"them, got {scheme.clip_ratio:g}: leave clip_ratio out, or choose another scale_rule or format"
+        )
+    if n % size and form.short_fit is None:
+        raise QuantValueError(
+            f"{scheme.convention} has no short blocks: {n} elements of a channel are no multiple of {size}; choose the "
+            "ch_axis whose channels are, or pad the tensor"
+        )
+
+
+def _global_scale(form: BlockFormat, scheme: QuantScheme, observed: ChannelRanges) -> np.float32:
+    assert form.global_scale is not None
+    low, high = observed.whole()
+    largest = np.float32(max(-float(low), float(high)))
+    with np.errstate(over="ignore", under="ignore", divide="ignore", invalid="ignore"):
+        found = form.global_scale(largest, silent)
+    if not (np.isfinite(found) and found > 0):
+        raise QuantValueError(
+            f"{scheme.convention} takes the global scale of {form.dtype} from the tensor's largest magnitude, "
+            f"{largest:g}, which gives {found:g}: every value would be NaN; leave the tensor as it is, or rescale it"
+        )
+    return found
+
+
+def _keep(found: BlockFit, parts: dict[str, npt.NDArray[Any]], shape: tuple[int, ...], where: Any) -> None:
+    """Put one piece's numbers at their blocks' places."""
+    for name in _PARTS:
+        values = getattr(found, name)
+        if values is None:
+            continue
+        if name not in parts:
+            parts[name] = np.empty(shape, values.dtype)
+        part = parts[name][where]
+        parts[name][where] = values.reshape(part.shape)

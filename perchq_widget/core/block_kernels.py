@@ -1,0 +1,84 @@
+"""Element kernels of formats whose blocks share a scale, where they are not those of integers and floats."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .grids import FloatGrid
+from .kernels import Decoder, Expanded, FloatArray, Kernel
+from .trace import Formula
+
+
+def _positive_zero_quotient(x: FloatArray, p: Expanded, out: FloatArray) -> None:
+    np.divide(x, p.scale, out=out)
+    np.add(out, np.float32(0), out=out)  # the sign is asked of the quotient by < 0, which -0 is not
+    assert isinstance(p.grid, FloatGrid)
+    p.grid.round(out, np.empty_like(out))
+
+
+def _rounded(known: Any) -> Any:
+    value = np.array([known["quotient"]], np.float32)
+    known["grid"].round(value, np.empty_like(value))
+    return value[0]
+
+
+SIGN_OF_QUOTIENT = Kernel(
+    "cast",
+    _positive_zero_quotient,
+    (
+        Formula("quotient", "x / scale", lambda k: k["x"] / k["scale"] + np.float32(0)),
+        Formula("level", "round(quotient)", _rounded, "to the nearest value of the format, half to even"),
+    ),
+    "half to even, saturating",
+)
+
+
+def _half_up(x: FloatArray, p: Expanded, out: FloatArray) -> None:
+    assert p.multiplier is not None
+    if p.origin is not None:
+        np.subtract(x, p.origin, out=out)
+        x = out
+    np.multiply(x, p.multiplier, out=out)
+    np.add(out, p.zero + np.float32(0.5), out=out)
+    np.floor(out, out=out)
+    np.subtract(out, p.zero, out=out)
+
+
+_BY_MULTIPLIER = Formula("quotient", "x * multiplier", lambda k: k["x"] * k["multiplier"])
+_FROM_MINIMUM = Formula("quotient", "(x - origin) * multiplier", lambda k: (k["x"] - k["origin"]) * k["multiplier"])
+_SHIFTED = Formula(
+    "shifted", "quotient + (zero_point + 0.5)", lambda k: k["quotient"] + np.float32(k["zero_point"] + 0.5)
+)
+_CUT = Formula(
+    "level",
+    "floor(shifted) - zero_point",
+    lambda k: np.floor(k["shifted"]) - np.float32(k["zero_point"]),
+    "half up: the fraction is cut off",
+)
+HALF_UP = Kernel("half up", _half_up, (_BY_MULTIPLIER, _SHIFTED, _CUT), "half up")
+HALF_UP_FROM_MINIMUM = Kernel("half up", _half_up, (_FROM_MINIMUM, _SHIFTED, _CUT), "half up")
+
+
+def _steps(levels: FloatArray, p: Expanded, out: FloatArray) -> None:
+    np.multiply(levels, p.scale, out=out)
+
+
+def _plus_minimum(levels: FloatArray, p: Expanded, out: FloatArray) -> None:
+    assert p.minimum is not None
+    np.multiply(levels, p.scale, out=out)
+    np.add(out, p.minimum, out=out)
+
+
+def _positive_zero_product(levels: FloatArray, p: Expanded, out: FloatArray) -> None:
+    np.multiply(levels, p.scale, out=out)
+    np.add(out, np.float32(0), out=out)
+
+
+STEPS = Decoder("product", _steps, Formula(
+    "dequantized", "level * scale", lambda k: k["clamped"] * k["scale"]))  # fmt: skip
+PLUS_MINIMUM = Decoder("plus minimum", _plus_minimum, Formula(
+    "dequantized", "level * scale + minimum", lambda k: k["clamped"] * k["scale"] + k["minimum"]))  # fmt: skip
+POSITIVE_ZERO = Decoder("product", _positive_zero_product, Formula(
+    "dequantized", "level * scale", lambda k: k["clamped"] * k["scale"] + np.float32(0)))  # fmt: skip
