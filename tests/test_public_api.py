@@ -54,8 +54,19 @@ def test_analyze_signature() -> None:
     assert ANALYZE.items() <= keywords.items()
 
 
+def test_convention_diff_takes_the_options_of_analyze() -> None:
+    def options(function: Any) -> dict[str, object]:
+        parameters = inspect.signature(function).parameters.values()
+        return {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
+
+    assert list(inspect.signature(pq.convention_diff).parameters)[:3] == ["tensor", "a", "b"]
+    own = {"convention", "qparams"}  # the conventions are the question, and parameters would be of one of them
+    assert options(pq.convention_diff) == {k: v for k, v in options(pq.analyze).items() if k not in own}
+
+
 def test_all_names_exist_and_are_listed() -> None:
-    named = {*FUNCTIONS, "analyze", "QParams", "BlockParams", "QuantScheme", "ChannelReport", *ERRORS}
+    values = ("QParams", "BlockParams", "QuantScheme", "ChannelReport", "ConventionDiff")
+    named = {*FUNCTIONS, "analyze", "convention_diff", *values, *ERRORS}
     assert named - {"QuantScheme", "ChannelReport"} <= set(pq.__all__)
     assert all(hasattr(pq, name) for name in pq.__all__)
     assert set(pq.__all__) <= set(dir(pq))

@@ -47,7 +47,7 @@ def check_targets(options: argparse.Namespace) -> None:
         other = taken.setdefault(os.path.normcase(os.path.realpath(path.expanduser())), name)
         if other != name:
             raise QuantValueError(f"--{other} and --{name} both name {path}; give each a file of its own")
-    if options.pdf is not None:
+    if "pdf" in targets(options):
         need("typst", "pdf")
 
 
@@ -59,7 +59,7 @@ def need(package: str, extra: str) -> None:
 
 def targets(options: argparse.Namespace) -> dict[str, Path]:
     """The files asked for, by format."""
-    return {name: path for name in FORMATS if (path := getattr(options, name)) is not None}
+    return {name: path for name in FORMATS if (path := getattr(options, name, None)) is not None}
 
 
 def finish(report: ChannelReport, options: argparse.Namespace) -> int:

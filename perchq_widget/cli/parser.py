@@ -7,8 +7,11 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from perchq_widget.cli import calc, demo, tensors
+from perchq_widget.cli import calc, conventions, demo, tensors
 from perchq_widget.cli.output import FORMATS
+from perchq_widget.core.errors import QuantError
+from perchq_widget.core.group_sizes import group_size_of
+from perchq_widget.core.schemes import GroupSize
 
 EXIT_CODES = """exit codes:
   0    done
@@ -22,6 +25,14 @@ LINES_HELP = """One line per channel, split at semicolons, else tabs, else comma
   --mode params   channel,scale,zero_point,sample
 Blank lines, # comments and a header line are fine. Bad lines are listed on stderr,
 the others are computed."""
+
+DEFAULTS = """What is left out follows from --dtype: integers are affine, per channel, as pytorch does it; with
+--group-size they are per group, as torchao does it; mxfp4 and its like as ocp, nvfp4 as modelopt, nf4 as
+bitsandbytes, q4_0 and its like as gguf."""
+
+DIFF_HELP = """Quantize a stored tensor as conventions A and B do, and compare: the share of codes that differ,
+by how many codes at most, scales, zero points, and the SQNR under each and of codes that one writes and
+the other reads."""
 
 MARKS = "In the table ▲ marks a channel with clipped values, ▼ one with a low SQNR."
 
@@ -38,6 +49,8 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     _add_calc(commands)
     _add_analyze(commands)
+    _add_conventions(commands)
+    _add_diff(commands)
     _add_demo(commands)
     return parser
 
@@ -69,22 +82,56 @@ def _add_calc(commands: Any) -> None:
         "file", nargs="?", type=_name, default="-", metavar="FILE", help="a text or CSV file; - or nothing: stdin"
     )
     parser.add_argument("--mode", default="ranges", help="what the lines hold: ranges or params (default: %(default)s)")
-    _add_scheme(parser, convention="calculator")
+    _add_scheme(parser, convention="calculator", scheme="affine")
     parser.add_argument("--tensor-name", default="tensor", metavar="NAME", help="name in the caption and the exports")
     parser.add_argument("--ch-axis", type=int, default=0, metavar="N", help="axis in the caption and the exports")
     _add_outputs(parser)
 
 
 def _add_analyze(commands: Any) -> None:
-    text = f"Quantize a stored tensor and measure the error of each channel.\n\n{MARKS}"
+    text = f"Quantize a stored tensor and measure the error of each channel.\n\n{DEFAULTS}\n\n{MARKS}"
     parser = _add(commands, "analyze", tensors.analyze, "analyze a tensor in a .npy, .npz or .safetensors file", text)
+    _add_tensor(parser)
+    _add_scheme(parser, convention=None)
+    _add_tensor_scheme(parser)
+    _add_outputs(parser)
+
+
+def _add_conventions(commands: Any) -> None:
+    text = "List the runtimes whose arithmetic is followed: who uses it, its formats, what it was checked against."
+    parser = _add(commands, "conventions", conventions.conventions, "list the conventions and their formats", text)
+    parser.add_argument("--dtype", metavar="D", help="only those that have this format")
+
+
+def _add_diff(commands: Any) -> None:
+    text = f"{DIFF_HELP}\n\n{DEFAULTS}"
+    parser = _add(commands, "diff", conventions.diff, "compare two conventions on a tensor, code by code", text)
+    _add_tensor(parser)
+    parser.add_argument("a", metavar="A", help="a convention; perchq conventions lists them")
+    parser.add_argument("b", metavar="B", help="another convention")
+    _add_format(parser)
+    _add_tensor_scheme(parser)
+    parser.add_argument("--csv", type=_path, metavar="PATH", help="write the table, every channel, as CSV")
+    _add_printing(parser)
+
+
+def _add_tensor(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", type=_path, metavar="FILE", help="a .npy, .npz or .safetensors file")
     parser.add_argument("--tensor", metavar="NAME", help="which tensor, where the file holds several")
-    _add_scheme(parser, convention="pytorch")
-    parser.add_argument("--granularity", default="channel", help="channel or tensor (default: %(default)s)")
-    parser.add_argument("--narrow-range", action="store_true", help="leave out the lowest signed code")
     parser.add_argument("--ch-axis", type=int, metavar="N", help="the axis kept (default: as suits the tensor)")
-    _add_outputs(parser)
+
+
+def _add_tensor_scheme(parser: argparse.ArgumentParser) -> None:
+    units = "channel, tensor, group, block or token"
+    parser.add_argument("--granularity", metavar="G", help=f"what shares a scale: {units}")
+    parser.add_argument(
+        "--group-size", type=_group_size, metavar="SIZE",
+        help="elements of a channel that share a scale, such as 128; 128x128 for blocks of rows x columns",
+    )
+    parser.add_argument(
+        "--scale-rule", metavar="RULE", help="how the scale follows from the largest magnitude: floor, even, ceil, ..."
+    )
+    parser.add_argument("--narrow-range", action="store_true", help="leave out the lowest signed code")
 
 
 def _add_demo(commands: Any) -> None:
@@ -105,20 +152,40 @@ def _add_out(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_scheme(parser: argparse.ArgumentParser, convention: str) -> None:
-    parser.add_argument("--dtype", default="qint8", help="qint8, quint8, ... (default: %(default)s)")
-    parser.add_argument("--scheme", default="affine", help="affine or symmetric (default: %(default)s)")
+def _add_format(parser: argparse.ArgumentParser, scheme: str | None = None) -> None:
+    kept = "(default: %(default)s)"
+    parser.add_argument("--dtype", default="qint8", help=f"the format: qint8, int4, float8_e4m3fn, mxfp4, ... {kept}")
+    follows = kept if scheme is not None else "(default: follows from the format)"
+    parser.add_argument("--scheme", default=scheme, help=f"affine or symmetric {follows}")
     parser.add_argument("--reduce-range", action="store_true", help="one bit less: qint8 -64..63, quint8 0..127")
-    parser.add_argument("--convention", default=convention, help="calculator or pytorch (default: %(default)s)")
+
+
+def _add_scheme(parser: argparse.ArgumentParser, convention: str | None, scheme: str | None = None) -> None:
+    _add_format(parser, scheme)
+    follows = "(default: %(default)s)" if convention is not None else "(default: follows from the format)"
+    parser.add_argument(
+        "--convention", default=convention, help=f"whose arithmetic; perchq conventions lists them {follows}"
+    )
 
 
 def _add_outputs(parser: argparse.ArgumentParser) -> None:
     for name in FORMATS:
         parser.add_argument(f"--{name}", type=_path, metavar="PATH", help=f"write the report as {name.upper()}")
+    _add_printing(parser)
+
+
+def _add_printing(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--overwrite", action="store_true", help="replace files that exist")
     parser.add_argument(
         "--rows", type=_row_count, default=40, metavar="N", help="most rows to print, worst kept; 0: all (%(default)s)"
     )
+
+
+def _group_size(text: str) -> GroupSize | None:
+    try:
+        return group_size_of(_name(text))
+    except QuantError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _name(text: str) -> str:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 import sys
 from difflib import get_close_matches
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from perchq_widget.cli.output import check_targets, complain, finish
+from perchq_widget.cli.output import ERROR, check_targets, complain, finish
 from perchq_widget.core.errors import QuantValueError
 from perchq_widget.report.text import clean_name
 
@@ -15,28 +15,38 @@ if TYPE_CHECKING:
     from perchq_widget.sources.base import TensorRecord, TensorSource
 
 
+NOT_CHOSEN = ERROR
+
+
 def analyze(options: argparse.Namespace) -> int:
     """Analyze the tensor, or list the tensors where the choice is open."""
     from perchq_widget import api
-    from perchq_widget.sources.base import open_source
 
     check_targets(options)
+    record = chosen(options)
+    if record is None:
+        return NOT_CHOSEN
+    report = api.analyze(record, convention=options.convention, **scheme_options(record, options))
+    return finish(report, options)
+
+
+def chosen(options: argparse.Namespace) -> TensorRecord | None:
+    """The tensor that the options name; None, with a listing printed, where the choice is open."""
+    from perchq_widget.sources.base import open_source
+
     source = open_source(options.file)
     name = options.tensor if options.tensor is not None else only_name(source)
     if name is None:
-        return list_tensors(source, options)
-    record = pick(source, name)
-    report = api.analyze(
-        record,
-        dtype=options.dtype,
-        scheme=options.scheme,
-        granularity=options.granularity,
-        ch_axis=record.ch_axis if options.ch_axis is None else options.ch_axis,
-        reduce_range=options.reduce_range,
-        narrow_range=options.narrow_range,
-        convention=options.convention,
-    )
-    return finish(report, options)
+        list_tensors(source, options)
+        return None
+    return pick(source, name)
+
+
+def scheme_options(record: TensorRecord, options: argparse.Namespace) -> dict[str, Any]:
+    """The settings that every command on a tensor has; what was left out follows from the format and the tensor."""
+    names = ("dtype", "scheme", "granularity", "group_size", "scale_rule", "reduce_range", "narrow_range")
+    axis = record.ch_axis if options.ch_axis is None else options.ch_axis
+    return {"ch_axis": axis, **{name: getattr(options, name) for name in names}}
 
 
 def pick(source: TensorSource, name: str) -> TensorRecord:

@@ -18,6 +18,7 @@ GAP = "  "
 EXPENDABLE = (
     "cosine", "mse", "n", "zeroed_pct", "raw_quantized", "mean_abs_error", "pct_error", "clipped_pct", "abs_error",
     "findings", "max_abs_error", "min", "max", "sample", "clipped", "zero_point", "quantized", "dequantized", "scale",
+    "zero_point_a", "zero_point_b", "scale_a", "scale_b", "max_code_diff", "sqnr_b_read_by_a_db", "sqnr_a_read_by_b_db",
 )  # fmt: skip
 TEXT_COLUMNS = frozenset({"channel", "findings"})
 COLOURS = {"clipped": "\x1b[38;5;166m", "low_sqnr": "\x1b[38;5;178m", "bold": "\x1b[1m", "off": "\x1b[0m"}

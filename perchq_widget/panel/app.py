@@ -10,12 +10,14 @@ import ipywidgets as w
 from ..core.errors import LinesError, QuantValueError
 from ..report.text import clean_name, escape
 from .charts import HistogramChart, OverviewChart
+from .comparison import ConventionTable
 from .controls import Controls
 from .details import Banner, Explain, Findings, Tiles
 from .exports import ExportRow
 from .inputs import LinesInput
 from .kit import Kit
 from .lifetime import close_tree
+from .moves import SCHEME_NAMES
 from .number_line import NumberLine
 from .opening import opened
 from .pickers import ChannelSelector, LayerPicker
@@ -27,6 +29,8 @@ from .timing import LatestWins
 from .view import PanelView, resolve
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from ..report.documents import ChannelReport
     from .subjects import Subject
 
@@ -99,6 +103,20 @@ class QuantPanel(w.VBox):
         """Evaluate what is pending, here and now."""
         self._pace.settle()
 
+    def compare_conventions(self) -> pd.DataFrame:
+        """Fill the table of conventions, here and now, and return it: what would differ for the data in view.
+
+        One row per convention, the one in use first: codes_differ_pct against it, sqnr_db, gain_db, used_by, and
+        ``refused``, the reason where a convention does not have these settings. Of tensors above four million
+        elements evenly spaced slices are compared. The button does the same, convention by convention.
+        """
+        self._compare()
+        self.comparison.work.settle()
+        return self.comparison.frame
+
+    def _compare(self) -> None:
+        self.comparison.start(self.view)
+
     def snapshot(self) -> None:
         """Refresh the static copy in the notebook: what conversions to HTML, Markdown and PDF show.
 
@@ -118,8 +136,9 @@ class QuantPanel(w.VBox):
         if self.comm is None or not hasattr(self, "_pace"):
             return  # a second call, or the end of a panel that never came to be
         self._pace.cancel()
+        self.comparison.work.cancel()
         self.state.unobserve(self._changed, list(INTENT_NAMES))
-        close_tree(self, super().close, extra=tuple(self.table.rows))
+        close_tree(self, super().close, extra=(*self.table.rows, *self.comparison.rows))
 
     def __repr__(self) -> str:
         if self.comm is None:
@@ -137,6 +156,8 @@ class QuantPanel(w.VBox):
         self.controls = Controls(kit, state, kind, self.picker)
         self.banner = Banner(kit, [*self.controls.notes, *(["lines"] if self.input is not None else [])])
         self.controls.reset.on_click(lambda _button: self.reset())
+        self.comparison = ConventionTable(kit, state, self._subject)
+        self.controls.compare.on_click(lambda _button: self._compare())
         self.selector = ChannelSelector(kit, state)
         self.chart: HistogramChart | NumberLine = HistogramChart(kit) if kind == "tensor" else NumberLine(kit)
         self.overview = OverviewChart(kit, self._select_row)
@@ -150,9 +171,10 @@ class QuantPanel(w.VBox):
         column = self._kit.column
         charts = column([self.chart.widget, self.overview.widget], "perchq-charts")
         side = [part.widget for part in (self.input, self.controls) if part is not None]
+        above = [part.widget for part in (self.tiles, self.comparison)]
         below = [part.widget for part in (self.selector, self.table)]
         below += [self.explain.widget, self.findings.widget, self.exports.widget]
-        parts = [column(side, "perchq-side"), column([self.tiles.widget, charts, *below], "perchq-main")]
+        parts = [column(side, "perchq-side"), column([*above, charts, *below], "perchq-main")]
         body = column(parts, "perchq-body")
         return [self.heading, self.banner.widget, body]
 
@@ -161,6 +183,9 @@ class QuantPanel(w.VBox):
         settings = {name: value for name, value in self._opened_with.items() if name not in _STAYS}
         if self.state.tensor in self._subject.tensors:
             settings["ch_axis"] = self._subject.axis(self.state.tensor)
+        with self.state.hold_trait_notifications():  # nothing follows from settings that are half set back
+            for name in SCHEME_NAMES:
+                setattr(self.state, name, settings.pop(name))
         for name, value in settings.items():
             setattr(self.state, name, value)
 
@@ -205,6 +230,7 @@ class QuantPanel(w.VBox):
             self.explain.apply(view)
         self.selector.apply(view)
         self.exports.apply(view)
+        self.comparison.apply(view)
         if look:
             self.table.apply(view)
 

@@ -1,15 +1,19 @@
-"""The choices of the panel's controls, and why some of them are not allowed beside the others."""
+"""The choices of the panel's controls, why some of them are not allowed beside the others, and which apply at all."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
 
-from ..core.conventions import CONVENTIONS, why_not
-from ..core.grids import INTEGER_DTYPES
+from ..core.conventions import CONVENTIONS, FLAGS, conventions_with, why_not
+from ..core.defaults import settled
+from ..core.errors import QuantError
+from ..core.grids import BLOCK_DTYPES, DTYPES, FLOAT_DTYPES, INTEGER_DTYPES
 from ..core.record import Refusal
-from ..core.schemes import GRANULARITIES, SCHEMES, QuantScheme
+from ..core.schemes import GRANULARITIES, SCHEMES, QuantScheme, family_of
+from .moves import SCHEME_NAMES, Settings, followed, rows_of, scale_rules, scheme_of
 
 if TYPE_CHECKING:
     from .state import Intent
@@ -40,46 +44,142 @@ class Menu:
         return tuple(choice for choice in self.choices if choice.reason)
 
 
-_LABELS: Mapping[str, Mapping[object, str]] = {
-    "granularity": {"channel": "channel", "tensor": "tensor"},
-    "reduce_range": {False: "off", True: "on"},
-    "narrow_range": {False: "off", True: "on"},
+_GRANULARITY_LABELS = {
+    "channel": "channel",
+    "tensor": "tensor",
+    "group": "group · elements of a channel",
+    "block": "block · of a matrix",
+    "token": "token · rows of activations",
 }
 
 
 def menus(intent: Intent, kind: str) -> Mapping[str, Menu]:
     """One menu per scheme setting, each judged with the other settings as they are."""
+    # The table does not look at the ratio, which changes at every step of its slider.
+    return _menus(kind, tuple(getattr(intent, name) for name in SCHEME_NAMES if name != "clip_ratio"))
+
+
+@lru_cache(maxsize=64)
+def _menus(kind: str, given: tuple[object, ...]) -> Mapping[str, Menu]:
+    settings = {"clip_ratio": 1.0, **dict(zip((n for n in SCHEME_NAMES if n != "clip_ratio"), given, strict=True))}
     values: dict[str, Iterable[object]] = {
-        "dtype": INTEGER_DTYPES,
+        "dtype": dtypes_for(kind),
         "scheme": SCHEMES,
         "reduce_range": (False, True),
-        "convention": CONVENTIONS,
+        "convention": conventions_for(kind),
     }
     if kind == "tensor":
         values |= {"granularity": GRANULARITIES, "narrow_range": (False, True)}
-    return {name: Menu(tuple(_choice(intent, name, value) for value in each)) for name, each in values.items()}
+        values |= {"scale_rule": scale_rules(str(settings["dtype"]), str(settings["convention"]))}
+    return {name: Menu(tuple(_choice(settings, name, value) for value in each)) for name, each in values.items()}
 
 
-def scheme_of(intent: Intent, **changes: object) -> QuantScheme:
-    """The scheme that the intent describes, with ``changes`` made to it."""
-    settings: dict[str, object] = {
-        name: getattr(intent, name)
-        for name in (
-            "dtype", "scheme", "granularity", "reduce_range", "narrow_range", "convention", "observer", "clip_ratio",
-        )
+def dtypes_for(kind: str) -> tuple[str, ...]:
+    """The formats to choose from, integers first, then floats, then those that share a scale."""
+    if kind != "tensor":
+        return tuple(INTEGER_DTYPES)
+    return tuple(dtype for dtype in DTYPES if conventions_with(dtype))
+
+
+def conventions_for(kind: str) -> tuple[str, ...]:
+    """The conventions to choose from; the calculator's lines need one that has integers per channel."""
+    if kind == "tensor":
+        return tuple(CONVENTIONS)
+
+    def has_lines(name: str) -> bool:
+        rows = CONVENTIONS[name].supports
+        return any("channel" in row.granularities and set(row.dtypes) & set(INTEGER_DTYPES) for row in rows)
+
+    return tuple(name for name in CONVENTIONS if has_lines(name))
+
+
+def dtype_label(dtype: str) -> str:
+    """A format's name, kind and width: bits of a code, and how many elements share a scale."""
+    if dtype in INTEGER_DTYPES:
+        return f"{dtype} · integer, {INTEGER_DTYPES[dtype][0]} bits"
+    if dtype in FLOAT_DTYPES:
+        return f"{dtype} · float, {FLOAT_DTYPES[dtype]} bits"
+    bits, size = BLOCK_DTYPES[dtype]
+    return f"{dtype} · {bits} bits, {size} share a scale"
+
+
+def settings_of(intent: Intent) -> dict[str, Any]:
+    """The scheme settings of the intent as a mapping."""
+    return {name: getattr(intent, name) for name in SCHEME_NAMES}
+
+
+def changed(settings: Settings, name: str, value: object) -> dict[str, Any]:
+    """The settings after ``name`` was set to ``value``, with what follows from it."""
+    after = {**settings, name: value}
+    return {**after, **followed(after, name)}
+
+
+def refusal_of(settings: Settings) -> Refusal | None:
+    """The row of the table that refuses the settings, with the conventions that would take them as a way out."""
+    scheme = scheme_of(settings)
+    refusal = why_not(scheme)
+    if refusal is None or "convention" in refusal.instead or "convention" not in [name for name, _ in refusal.when]:
+        return refusal
+    takers = _takers(scheme)
+    if not takers:
+        return refusal
+    return replace(refusal, instead=f"{refusal.instead}, or convention {' or '.join(map(repr, takers))}")
+
+
+def _takers(scheme: QuantScheme) -> list[str]:
+    """The conventions that allow all of the scheme but its own convention, each with a scale rule of its own."""
+    fixed = {name: getattr(scheme, name) for name in (*FLAGS, "observer", "clip_ratio")}
+
+    def takes(name: str) -> bool:
+        rules = scale_rules(scheme.dtype, name)
+        rule = scheme.scale_rule if scheme.scale_rule in rules else None
+        taken = settled(scheme.dtype, scheme.scheme, scheme.granularity, name, scheme.group_size, rule, **fixed)
+        return why_not(taken) is None
+
+    return [name for name in conventions_with(scheme.dtype) if name != scheme.convention and takes(name)]
+
+
+def hidden_controls(intent: Intent) -> frozenset[str]:
+    """Settings whose control would offer no choice: no convention has another value for this format.
+
+    What is set to something that the format does not have stays in view, so that it can be set back.
+    """
+    rows = rows_of(intent.dtype)
+    has: dict[str, set[object]] = {
+        "scheme": {value for row in rows for value in row.schemes},
+        "granularity": {value for row in rows for value in row.granularities},
+        **{flag: {False, *(True for row in rows if flag in row.flags)} for flag in ("reduce_range", "narrow_range")},
     }
-    return QuantScheme(**{**settings, **changes})  # type: ignore[arg-type]
+    idle = {name for name, values in has.items() if len(values) < 2 and getattr(intent, name) in values}
+    if intent.size_text is None and (intent.granularity not in ("group", "block") or _one_size(intent)):
+        idle.add("group_size")
+    if len(scale_rules(intent.dtype, intent.convention)) < 2 and intent.scale_rule is None:
+        idle.add("scale_rule")
+    if family_of(intent.dtype) == "block" and intent.clip_ratio == 1.0:
+        idle.add("clip_ratio")
+    return frozenset(idle)
 
 
-def refusal_of(intent: Intent) -> Refusal | None:
-    """The row of the table that refuses the settings as they are."""
-    return why_not(scheme_of(intent))
+def _one_size(intent: Intent) -> bool:
+    sizes = {size for row in rows_of(intent.dtype, intent.convention) for size in (row.group_sizes or (0, 1))}
+    return sizes == {intent.group_size}
 
 
-def _choice(intent: Intent, name: str, value: object) -> Choice:
+def _choice(settings: Settings, name: str, value: object) -> Choice:
     """Refused only where the value itself is part of the reason: another setting's fault is said there."""
-    label = _LABELS.get(name, {}).get(value, str(value))
-    scheme = scheme_of(intent, **{name: value})
-    cause = why_not(scheme)
+    try:
+        cause = refusal_of(changed(settings, name, value))
+    except QuantError:  # another setting has a value that no scheme can have; it is said beside that one
+        return Choice(value, _label(name, value), "")
     reason = str(cause) if cause is not None and (name, value) in cause.when else ""
-    return Choice(value, label, reason)
+    return Choice(value, _label(name, value), reason)
+
+
+def _label(name: str, value: object) -> str:
+    if name == "dtype":
+        return dtype_label(str(value))
+    if name == "convention":
+        return f"{value} · {CONVENTIONS[str(value)].used_by}"
+    if name == "granularity":
+        return _GRANULARITY_LABELS[str(value)]
+    return {False: "off", True: "on"}.get(value, str(value)) if isinstance(value, bool) else str(value)

@@ -6,19 +6,25 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
+from ..core.defaults import settled
 from ..core.errors import QuantTypeError, QuantValueError, choose_from
+from ..core.grids import canonical_dtype
 from ..sources.base import TensorRecord, open_source
 from ..sources.files import names_a_file
 from ..sources.line_inputs import TEXT_SUFFIXES, read_records
 from ..sources.lines import COLUMNS, EXAMPLE_LINES, EXAMPLE_PARAMS
 from ..study.channels import TENSOR_COLUMNS
-from .state import INTENT_NAMES, WORST, PanelState, check_options
+from .moves import MOVED
+from .state import INTENT_NAMES, WORST, PanelState, check_options, group_size_from
 from .subjects import LinesSubject, Subject, TensorsSubject
 
 _MODEL_SUFFIXES = (".npy", ".npz", ".safetensors", ".pt", ".pth", ".bin", ".ckpt", ".onnx", ".gguf")
 _TENSOR_EXTRAS = ("channel_names",)
-_NOT_FOR_LINES = ("axis_text", "tensor", "granularity", "narrow_range", "observer", "clip_ratio", "channel_names")
-_NOT_FOR_TENSORS = ("axis_text", "mode", "lines")
+_NOT_FOR_LINES = (
+    "axis_text", "size_text", "tensor", "granularity", "group_size", "scale_rule", "narrow_range", "observer",
+    "clip_ratio", "channel_names",
+)  # fmt: skip
+_NOT_FOR_TENSORS = ("axis_text", "size_text", "mode", "lines")
 
 
 def opened(obj: object, options: dict[str, Any]) -> tuple[PanelState, Subject]:
@@ -71,7 +77,20 @@ def _tensors(obj: object, options: dict[str, Any]) -> tuple[PanelState, Subject]
         raise QuantTypeError("ch_axis must be an integer, got a bool")
     subject = TensorsSubject(records, extras, axis if isinstance(axis, int) else None)
     first = subject.record(options.pop("tensor", None))
+    options |= _settled(options)
     state = PanelState(
         columns=TENSOR_COLUMNS, tensor=first.name, tensor_name="", ch_axis=first.ch_axis, sort=WORST
     )
     return state, subject
+
+
+def _settled(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The format's settings that ``options`` leave open, as :func:`perchq_widget.analyze` would take them."""
+    given = {name: options.get(name) for name in MOVED}
+    if "dtype" not in options and not any(value is not None for value in given.values()):
+        return {}
+    dtype = canonical_dtype(options.get("dtype", "qint8"))
+    size = group_size_from(given["group_size"])
+    scheme = settled(dtype, given["scheme"], given["granularity"], given["convention"], size, given["scale_rule"])
+    rule = {"scale_rule": given["scale_rule"]}
+    return {"dtype": dtype, **{name: getattr(scheme, name) for name in MOVED}, **rule}

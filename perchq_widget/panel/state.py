@@ -12,8 +12,10 @@ import traitlets as t
 from ..core.conventions import CONVENTIONS
 from ..core.errors import QuantError, QuantTypeError, QuantValueError, choose_from
 from ..core.grids import canonical_dtype
-from ..core.schemes import GRANULARITIES, SCHEMES, check_clip_ratio
+from ..core.group_sizes import group_size_of
+from ..core.schemes import GRANULARITIES, SCHEMES, GroupSize, check_clip_ratio, check_group_size
 from ..study.channels import CALCULATOR_COLUMNS
+from .moves import SCHEME_NAMES, followed
 
 OBSERVERS = ("minmax",)
 MODES = ("ranges", "params")
@@ -31,7 +33,12 @@ class PanelState(t.HasTraits):
     ``lines`` is the text of the input ``mode`` in force; the other mode's text is kept and comes back with it.
     ``channel`` is a channel's name or its position, None for the worst. ``sort`` is "given", "worst" or a column of
     the table (``columns``); choosing one begins in ascending order. ``page`` counts from 0, None for the page with
-    the selected channel. ``axis_text`` is what was typed as the axis where that is none, else None.
+    the selected channel. ``axis_text`` and ``size_text`` are what was typed as the axis and the group size where that
+    is none, else None.
+
+    ``group_size`` is None, a number of elements, or (rows, columns); texts such as "128" and "128x128" will do. A
+    ``scale_rule`` that is None is the convention's first. What cannot stay beside a new value moves with it: a format
+    that the settings do not have brings its runtime's, granularity "group" a group size, a group size its granularity.
 
     A value that cannot be raises QuantError and leaves the trait as it was; so does a name that is no trait.
     """
@@ -43,6 +50,9 @@ class PanelState(t.HasTraits):
     dtype = t.Unicode("qint8")
     scheme = t.Unicode("affine")
     granularity = t.Unicode("channel")
+    group_size = t.Any(None)
+    size_text = t.Unicode(None, allow_none=True)
+    scale_rule = t.Unicode(None, allow_none=True)
     ch_axis = t.Int(0)
     axis_text = t.Unicode(None, allow_none=True)
     reduce_range = t.Bool(False)
@@ -60,7 +70,7 @@ class PanelState(t.HasTraits):
     ) -> None:
         self._other_lines = other_lines
         self._columns = columns
-        self._started = False
+        self._started = self._following = False
         super().__init__(**traits)
         self._started = True
 
@@ -95,6 +105,10 @@ class PanelState(t.HasTraits):
     def _known_granularity(self, proposal: Any) -> str:
         return choose_from("granularity", proposal["value"], GRANULARITIES)
 
+    @t.validate("group_size")
+    def _possible_group_size(self, proposal: Any) -> GroupSize | None:
+        return group_size_from(proposal["value"])
+
     @t.validate("clip_ratio")
     def _possible_clip_ratio(self, proposal: Any) -> float:
         check_clip_ratio(proposal["value"])
@@ -111,6 +125,24 @@ class PanelState(t.HasTraits):
             got = axis if abs(axis) < 10**9 else "a number far beyond"
             raise QuantValueError(f"ch_axis must lie in {-MOST_AXES}..{MOST_AXES - 1}, got {got}")
         return axis
+
+    @t.observe("dtype", "granularity", "group_size", "convention")
+    def _follow(self, change: Any) -> None:
+        """Move what cannot stay, in one go: nobody sees the settings half moved."""
+        if not self._started or self._following:
+            return
+        self._following = True
+        try:
+            settings = {name: getattr(self, name) for name in SCHEME_NAMES}
+            with self.hold_trait_notifications():
+                for name, value in followed(settings, change["name"]).items():
+                    setattr(self, name, value)
+        finally:
+            self._following = False
+
+    @t.observe("group_size")
+    def _size_is_known(self, _change: Any) -> None:
+        self.size_text = None
 
     @t.observe("mode")
     def _swap_lines(self, _change: Any) -> None:
@@ -160,11 +192,14 @@ class Intent:
     dtype: str
     scheme: str
     granularity: str
+    group_size: GroupSize | None
+    size_text: str | None
     ch_axis: int
     axis_text: str | None
     reduce_range: bool
     narrow_range: bool
     convention: str
+    scale_rule: str | None
     observer: str
     clip_ratio: float
     sort: str
@@ -174,6 +209,15 @@ class Intent:
 
 
 INTENT_NAMES = tuple(f.name for f in fields(Intent))
+
+
+def group_size_from(value: object) -> GroupSize | None:
+    """A group size given as a number, a pair, or either as text; raises QuantError for others."""
+    if value is None:
+        return None
+    if isinstance(value, str):
+        return group_size_of(value)
+    return check_group_size("block" if isinstance(value, (tuple, list)) else "group", value)
 
 
 def check_options(options: Mapping[str, object], allowed: tuple[str, ...]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 ROW_PX = 26
 HEAD_PX = 30
+TALL_PX = 36  # two lines of small text
 
 _SHEET = """
 .perchq-panel { container-type: inline-size; color: var(--jp-content-font-color1, #222); font-size: 13px;
@@ -41,6 +42,10 @@ _SHEET = """
 .perchq-field .widget-toggle-buttons > .widget-label { flex: none; }
 .perchq-field .widget-toggle-buttons > div { flex: 1; min-width: 0; margin-left: 6px; }
 .perchq-panel .perchq-figure, .perchq-input > .widget-textarea { margin-left: 0; margin-right: 0; }
+.perchq-panel .perchq-hidden { display: none; }
+.perchq-panel .perchq-field > .jupyter-button { width: auto; max-width: calc(100% - 114px); margin: 2px 0 6px 114px;
+  align-self: flex-start; }
+.perchq-note details > summary { cursor: pointer; }
 .perchq-wide { grid-column: 1 / -1; }
 .perchq-panel .widget-label { text-align: left; }
 .perchq-panel .widget-toggle-buttons .jupyter-button {
@@ -104,6 +109,26 @@ _SHEET = """
   background: transparent; border: 0; box-shadow: none; flex: none; }
 .perchq-panel .perchq-rows .jupyter-button:hover { background: #CC79A733; }
 .perchq-panel .perchq-rows .jupyter-button:focus-visible { outline: 2px solid var(--pq-pick); outline-offset: -2px; }
+.perchq-comparison { border: 1px solid var(--pq-line); border-radius: 4px; padding: 6px 10px; gap: 4px;
+  overflow: visible; }
+.perchq-comparison > .perchq-row-of-controls { justify-content: space-between; flex-wrap: nowrap; }
+.perchq-comparison .perchq-stack { width: auto; min-width: 540px; }
+.perchq-compared { border-collapse: separate; border-spacing: 0; width: 100%;
+  font-variant-numeric: tabular-nums; font-size: 12px; }
+.perchq-compared caption { caption-side: bottom; text-align: left; color: var(--pq-muted); padding: 4px 0; }
+.perchq-compared th, .perchq-compared td { box-sizing: border-box; height: TALLpx; padding: 0 6px; text-align: right;
+  white-space: nowrap; border-bottom: 1px solid var(--pq-line); line-height: 1.25; }
+.perchq-compared thead th { height: HEADpx; color: var(--pq-muted); font-weight: 600; }
+.perchq-compared td:first-child { width: 22px; padding: 0 2px; color: var(--pq-pick); }
+.perchq-compared th:nth-child(2), .perchq-compared th:last-child, .perchq-compared td:last-child { text-align: left; }
+.perchq-compared td:last-child { white-space: normal; width: 100%; color: var(--pq-muted); }
+.perchq-compared td:last-child > div { max-height: calc(TALLpx - 4px); overflow: hidden; display: -webkit-box;
+  -webkit-line-clamp: 2; -webkit-box-orient: vertical; }
+.perchq-compared tbody th { font-weight: 400; }
+.perchq-compared tr.selected > * { font-weight: 700; }
+.perchq-compared tr.selected > td:last-child { font-weight: 400; }
+.perchq-panel .perchq-compared-rows .jupyter-button { height: TALLpx; line-height: TALLpx; }
+.perchq-comparison ul { margin: 2px 0; padding-left: 18px; list-style: none; }
 .perchq-explain ol { margin: 4px 0; padding-left: 30px; } .perchq-explain li { margin-bottom: 4px; }
 .perchq-explain small { color: var(--pq-muted); }
 .perchq-findings ul { margin: 4px 0; padding-left: 18px; list-style: none; }
@@ -114,7 +139,7 @@ _SHEET = """
 def sheet(static_class: str) -> str:
     """The style element of one panel. While it stands in a page, that panel's static copy is not shown on screen;
     on paper it is the other way round, because controls are of no use there."""
-    rules = _SHEET.replace("HEAD", str(HEAD_PX)).replace("ROW", str(ROW_PX))
+    rules = _SHEET.replace("HEAD", str(HEAD_PX)).replace("ROW", str(ROW_PX)).replace("TALL", str(TALL_PX))
     swap = f".{static_class} {{ display: none !important; }}"
     paper = (
         f"@media print {{ .{static_class} {{ display: block !important; }} "

@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from ..api import analyze, calculate
 from ..core.errors import QuantValueError, choose_from
+from ..sources.memory import as_array
+from .comparing import Comparison, LinesComparison, TensorComparison
+from .moves import SCHEME_NAMES
 
 if TYPE_CHECKING:
     from ..report.documents import ChannelReport
@@ -25,6 +28,9 @@ class Subject(Protocol):
 
         Raises QuantError, LinesError among them.
         """
+
+    def comparison(self, intent: Intent) -> Comparison:
+        """The data in view, ready to meet each convention."""
 
     def title(self, name: str) -> str:
         """One line about a tensor for the layer picker."""
@@ -57,14 +63,21 @@ class LinesSubject:
 
     def report(self, intent: Intent) -> ChannelReport:
         """Calculate the lines as typed."""
+        lines, options = self._arguments(intent)
+        return self._last.get((lines, *options.values()), lambda: calculate(lines, **options))
+
+    def comparison(self, intent: Intent) -> Comparison:
+        """The lines as typed."""
+        return LinesComparison(*self._arguments(intent))
+
+    def _arguments(self, intent: Intent) -> tuple[str, dict[str, Any]]:
         options = {
             name: getattr(intent, name)
             for name in ("mode", "dtype", "scheme", "reduce_range", "convention", "tensor_name", "ch_axis")
         }
         options["tensor_name"] = intent.tensor_name if intent.tensor_name.strip() else "tensor"
         # What stands in the box is text, never a path: a line break says so to the parser.
-        lines = intent.lines if "\n" in intent.lines else intent.lines + "\n"
-        return self._last.get((lines, *options.values()), lambda: calculate(lines, **options))
+        return intent.lines if "\n" in intent.lines else intent.lines + "\n", options
 
     def title(self, name: str) -> str:
         """The name itself: the calculator has no layers."""
@@ -103,18 +116,16 @@ class TensorsSubject:
     def report(self, intent: Intent) -> ChannelReport:
         """Analyze the tensor in view."""
         record = self.record(intent.tensor)
-        options = {
-            name: getattr(intent, name)
-            for name in (
-                "dtype", "scheme", "granularity", "ch_axis", "reduce_range", "narrow_range", "convention", "observer",
-                "clip_ratio",
-            )
-        }
+        options = {name: getattr(intent, name) for name in (*SCHEME_NAMES, "ch_axis")}
         name = intent.tensor_name if intent.tensor_name.strip() else record.name
         key = (record.name, name, *options.values())
         return self._last.get(
             key, lambda: analyze(self._array(record), name=name, **options, **self._options)
         )
+
+    def comparison(self, intent: Intent) -> Comparison:
+        """The tensor in view."""
+        return TensorComparison(as_array(self._array(self.record(intent.tensor))), intent)
 
     def title(self, name: str) -> str:
         """Name, shape and dtype."""

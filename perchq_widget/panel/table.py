@@ -134,6 +134,8 @@ _KEY = (
 def _cell(column: str, value: object) -> str:
     if column == "channel":
         return escape(shorten(clean_name(str(value)), _NAME_LIMIT))
+    if column == "zero_point" and value != value:
+        return "–"  # shared-scale formats have none
     return escape(format_cell(column, value))
 
 

@@ -1,9 +1,9 @@
-"""Latest wins: many requests in a row, one evaluation of the newest state."""
+"""When work is done: many requests in a row, one evaluation of the newest state; long work step by step."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 QUIET_S = 0.008
 CAP_S = 0.06
@@ -100,6 +100,76 @@ class LatestWins:
             self._arm(loop)
         else:
             self.settle()
+
+    def _disarm(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+
+class Gradual:
+    """Long work in steps. Inside an event loop each step waits its turn, so that clicks in between are heard.
+
+    ``start`` forgets what was left of former work: the latest wins. Without a loop all steps run at once.
+    """
+
+    def __init__(
+        self, *, pause_s: float = QUIET_S, find_loop: Callable[[], asyncio.AbstractEventLoop | None] = running_loop
+    ) -> None:
+        self._pause_s = pause_s
+        self._find_loop = find_loop
+        self._steps: Iterator[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+
+    @property
+    def pending(self) -> bool:
+        """Whether steps are left."""
+        return self._steps is not None
+
+    def start(self, steps: Iterator[None]) -> None:
+        """Run ``steps`` up to their next ``yield`` each, in place of whatever was running."""
+        self.cancel()
+        self._steps = steps
+        loop = self._find_loop()
+        if loop is None:
+            self.settle()
+        else:
+            self._arm(loop)
+
+    def settle(self) -> None:
+        """Run what is left, here and now."""
+        self._disarm()
+        while self._steps is not None:
+            self._step()
+
+    def cancel(self) -> None:
+        """Forget what is left."""
+        self._disarm()
+        self._steps = None
+
+    def _step(self) -> None:
+        steps = self._steps
+        assert steps is not None
+        try:
+            next(steps)
+        except StopIteration:
+            self._forget(steps)
+        except BaseException:
+            self._forget(steps)
+            raise
+
+    def _forget(self, steps: Iterator[None]) -> None:
+        if self._steps is steps:  # a step may itself have started other work
+            self._steps = None
+
+    def _arm(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._disarm()
+        self._timer = loop.call_later(self._pause_s, self._fire, loop)
+
+    def _fire(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._step()
+        if self.pending:
+            self._arm(loop)
 
     def _disarm(self) -> None:
         if self._timer is not None:

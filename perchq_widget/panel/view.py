@@ -16,18 +16,19 @@ import pandas as pd
 from ..core.errors import LineError, LinesError, QuantError, QuantValueError
 from ..report.text import shorten
 from ..sources.lines import EXAMPLE_LINES, EXAMPLE_PARAMS
-from .menus import Menu, menus, refusal_of
+from .menus import Menu, hidden_controls, menus, refusal_of, settings_of
 from .state import GIVEN, INTENT_NAMES, MOST_AXES, WORST, Intent
 
 if TYPE_CHECKING:
+    from ..core.record import Refusal
     from ..report.documents import ChannelReport
     from .subjects import Subject
 
 PAGE_ROWS = 16
 LINES = "lines"
 _CONTROLS = (
-    "ch_axis", "clip_ratio", "tensor", "observer", "dtype", "scheme", "granularity", "reduce_range", "narrow_range",
-    "convention",
+    "ch_axis", "clip_ratio", "tensor", "observer", "dtype", "scheme", "granularity", "group_size", "scale_rule",
+    "reduce_range", "narrow_range", "convention",
 )  # fmt: skip
 _POSITION = re.compile(r"[+-]?\d{1,9}")
 
@@ -48,8 +49,8 @@ class PanelView:
     """Everything that the parts of the panel draw.
 
     ``report`` is the result; where the intent has none (``problem``), the last good one, and ``stale`` is True.
-    ``table`` is its table and ``names`` the channels' names. ``order`` holds the rows as sorted; ``row`` is the
-    selected one, None without a report.
+    ``hidden`` are the settings whose controls do not apply. ``table`` is the report's table and ``names`` the channels'
+    names. ``order`` holds the rows as sorted; ``row`` is the selected one, None without a report.
     """
 
     intent: Intent
@@ -58,6 +59,7 @@ class PanelView:
     problem: Problem | None
     errors: tuple[LineError, ...]
     menus: Mapping[str, Menu]
+    hidden: frozenset[str]
     table: pd.DataFrame | None = field(repr=False)
     names: tuple[str, ...] = field(repr=False)
     row: int | None
@@ -84,13 +86,13 @@ def resolve(intent: Intent, subject: Subject, last: PanelView | None) -> PanelVi
     errors: tuple[LineError, ...] = ()
     available = menus(intent, subject.kind)
     try:
-        _check_axis(intent)
+        _check_typed(intent)
         report = subject.report(intent)
         errors = tuple(report.errors)
     except LinesError as failure:
         errors, problem = failure.errors, _no_line(intent, failure)
     except QuantError as failure:
-        problem = Problem(_culprit(intent, str(failure), last), str(failure))
+        problem = _refused(intent, failure, last)
     stale = report is None and last is not None and last.report is not None
     if stale and last is not None:
         report = last.report
@@ -109,7 +111,9 @@ def _arranged(
     last: PanelView | None,
 ) -> PanelView:
     if report is None:
-        return PanelView(intent, None, stale, problem, errors, available, None, (), None, "", (), 0, 1)
+        return PanelView(
+            intent, None, stale, problem, errors, available, hidden_controls(intent), None, (), None, "", (), 0, 1
+        )
     same = last is not None and last.report is report
     table = last.table if last is not None and same and last.table is not None else report.table
     names = last.names if last is not None and same else tuple(table["channel"].astype(str))
@@ -117,10 +121,18 @@ def _arranged(
     order = _order(intent, table, last if same else None)
     n_pages = max(1, math.ceil(len(order) / PAGE_ROWS))
     page = order.index(row) // PAGE_ROWS if intent.page is None else min(max(intent.page, 0), n_pages - 1)
-    return PanelView(intent, report, stale, problem, errors, available, table, names, row, note, order, page, n_pages)
+    hidden = hidden_controls(intent)
+    return PanelView(
+        intent, report, stale, problem, errors, available, hidden, table, names, row, note, order, page, n_pages
+    )
 
 
-def _check_axis(intent: Intent) -> None:
+def _check_typed(intent: Intent) -> None:
+    if intent.size_text is not None:
+        raise QuantValueError(
+            "group_size must be a number of elements such as 128, or rows and columns such as 128x128, "
+            f"got {shorten(intent.size_text, 40)!r}"
+        )
     if intent.axis_text is not None:
         raise QuantValueError(
             f"ch_axis must be a whole number in {-MOST_AXES}..{MOST_AXES - 1}, such as 0 or -1, "
@@ -135,6 +147,21 @@ def _no_line(intent: Intent, failure: LinesError) -> Problem:
     return Problem(LINES, f"There is no line yet; type a line such as {example}")
 
 
+def _refused(intent: Intent, failure: QuantError, last: PanelView | None) -> Problem:
+    """The failure beside its control; a refused combination in the words of the table, with every way out."""
+    message, refusal = str(failure), _refusal(intent)
+    if refusal is not None and refusal.reason in message:
+        message = f"this combination is not allowed: {refusal}"
+    return Problem(_culprit(intent, message, last), message)
+
+
+def _refusal(intent: Intent) -> Refusal | None:
+    try:
+        return refusal_of(settings_of(intent))
+    except QuantError:  # a value that no scheme can have; its own message says so
+        return None
+
+
 def _culprit(intent: Intent, message: str, last: PanelView | None) -> str | None:
     """The control to show a refusal beside: the argument that the message begins with, else what was changed last."""
     first = re.match(r"\w+", message)
@@ -144,7 +171,7 @@ def _culprit(intent: Intent, message: str, last: PanelView | None) -> str | None
         return last.problem.about
     before = None if last is None else last.intent
     changed = [name for name in INTENT_NAMES if before is not None and getattr(before, name) != getattr(intent, name)]
-    refusal = refusal_of(intent)
+    refusal = _refusal(intent)
     candidates = _CONTROLS if refusal is None else tuple(name for name, _ in refusal.when)
     named = next((name for name in changed if name in candidates), None)
     return candidates[-1] if named is None and refusal is not None else named

@@ -1,12 +1,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 
 import pytest
 
-from perchq_widget.panel.timing import LatestWins
+from perchq_widget.panel.timing import Gradual, LatestWins
 
 
 class Timer:
@@ -166,3 +166,79 @@ def test_in_a_real_loop_requests_of_one_step_are_one_evaluation() -> None:
 
     asyncio.run(main())
     assert runs == [1]
+
+
+def steps(done: list[str], name: str, count: int) -> Iterator[None]:
+    for at in range(count):
+        done.append(f"{name}{at}")
+        yield
+
+
+def test_long_work_waits_between_its_steps() -> None:
+    clock, done = Clock(), []
+    work = Gradual(pause_s=0.01, find_loop=lambda: clock)  # type: ignore[arg-type,return-value]
+    work.start(steps(done, "a", 3))
+    assert done == []
+    for count in (1, 2, 3):
+        clock.advance(0.01)
+        assert len(done) == count
+    assert work.pending
+    clock.advance(0.01)
+    assert not work.pending
+    clock.advance(1)
+    assert done == ["a0", "a1", "a2"]
+
+
+def test_the_latest_long_work_wins() -> None:
+    clock, done = Clock(), []
+    work = Gradual(pause_s=0.01, find_loop=lambda: clock)  # type: ignore[arg-type,return-value]
+    work.start(steps(done, "a", 3))
+    clock.advance(0.01)
+    work.start(steps(done, "b", 2))
+    for _ in range(5):
+        clock.advance(0.01)
+    assert done == ["a0", "b0", "b1"]
+    work.start(steps(done, "c", 2))
+    work.cancel()
+    clock.advance(1)
+    assert not work.pending
+    assert done == ["a0", "b0", "b1"]
+
+
+def test_long_work_runs_at_once_without_a_loop_and_when_settled() -> None:
+    done: list[str] = []
+    work = Gradual(find_loop=lambda: None)
+    work.start(steps(done, "a", 3))
+    assert (done, work.pending) == (["a0", "a1", "a2"], False)
+    clock = Clock()
+    work = Gradual(find_loop=lambda: clock)  # type: ignore[arg-type,return-value]
+    work.start(steps(done, "b", 2))
+    work.settle()
+    clock.advance(1)
+    assert done[3:] == ["b0", "b1"]
+
+
+def test_a_step_that_fails_ends_the_work() -> None:
+    def failing() -> Iterator[None]:
+        yield
+        raise RuntimeError("boom")
+
+    work = Gradual(find_loop=lambda: None)
+    with pytest.raises(RuntimeError, match="boom"):
+        work.start(failing())
+    assert not work.pending
+    work.settle()
+
+
+def test_a_step_may_start_other_work() -> None:
+    done: list[str] = []
+    work = Gradual(find_loop=lambda: None)
+
+    def restarting() -> Iterator[None]:
+        work.start(steps(done, "b", 2))
+        yield
+        done.append("never")
+
+    work.start(restarting())
+    assert done == ["b0", "b1"]
+    assert not work.pending

@@ -67,8 +67,8 @@ def by_hand(x: np.ndarray, options: dict[str, Any], pair: tuple[str, str], ch_ax
 
     def sqnr(writer: int, reader: int) -> list[float]:
         back = pq.dequantize(codes[writer], reports[reader].qparams).astype(np.float64)
-        errors = channels(back - x.astype(np.float64))
-        return [decibels(*each) for each in zip((channels(x).astype(float) ** 2).sum(1), (errors**2).sum(1), strict=True)]
+        errors, signal = channels(back - x.astype(np.float64)), channels(x).astype(np.float64)
+        return [decibels(*each) for each in zip((signal**2).sum(1), (errors**2).sum(1), strict=True)]
 
     differ = channels(bits(codes[0]) != bits(codes[1]))
     frames = [report.table for report in reports]
@@ -124,7 +124,8 @@ def test_large_tensors_in_pieces() -> None:
 def test_largest_difference_counts_codes() -> None:
     x = np.array([[-1.0, 0.5, 1.0]], np.float32)
     diff = pq.convention_diff(x, "pytorch", "calculator", scheme="symmetric")  # 127.5 against 128
-    codes = [pq.analyze(x, convention=name, scheme="symmetric").codes().astype(int) for name in ("pytorch", "calculator")]
+    reports = [pq.analyze(x, convention=name, scheme="symmetric") for name in ("pytorch", "calculator")]
+    codes = [report.codes().astype(int) for report in reports]
     assert diff.table["max_code_diff"].tolist() == [int(np.abs(codes[0] - codes[1]).max())]
     assert diff.summary["codes_differ"] == (codes[0] != codes[1]).sum() > 0
 

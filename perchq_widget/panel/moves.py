@@ -1,0 +1,119 @@
+"""What changes along with a setting: a format brings its runtime, a granularity its group size.
+
+Pure functions on the settings as a mapping. The state applies them when a trait is set, the menus before it is, to
+judge a choice by the settings that it would leave behind.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+from ..core.conventions import CONVENTIONS, conventions_with, why_not
+from ..core.defaults import settled
+from ..core.errors import QuantError
+from ..core.grids import BLOCK_DTYPES
+from ..core.record import Support
+from ..core.schemes import GroupSize, QuantScheme
+
+#: Settings that make a scheme, in an order in which they can be set one by one.
+SCHEME_NAMES = (
+    "dtype", "scheme", "granularity", "group_size", "convention", "scale_rule", "reduce_range", "narrow_range",
+    "observer", "clip_ratio",
+)  # fmt: skip
+#: Those that a format may bring along.
+MOVED = ("scheme", "granularity", "group_size", "convention", "scale_rule")
+DEFAULT_GROUP, DEFAULT_BLOCK = 128, (128, 128)
+Settings = Mapping[str, Any]
+
+
+def scheme_of(settings: Settings) -> QuantScheme:
+    """The scheme that the settings describe; a scale rule that is None is the convention's first."""
+    others = {name: settings[name] for name in ("reduce_range", "narrow_range", "observer", "clip_ratio")}
+    return settled(
+        settings["dtype"], settings["scheme"], settings["granularity"], settings["convention"],
+        settings["group_size"], settings["scale_rule"], **others,
+    )  # fmt: skip
+
+
+def rows_of(dtype: str, convention: str | None = None) -> tuple[Support, ...]:
+    """The table's rows for a format, of one convention or of all."""
+    names = conventions_with(dtype) if convention is None else (convention,)
+    return tuple(row for name in names for row in CONVENTIONS[name].supports if dtype in row.dtypes)
+
+
+def scale_rules(dtype: str, convention: str) -> tuple[str, ...]:
+    """The scale rules to choose from, empty where the convention has no choice."""
+    return tuple(dict.fromkeys(rule for row in rows_of(dtype, convention) for rule in row.scale_rules))
+
+
+def followed(settings: Settings, name: str) -> dict[str, Any]:
+    """The settings that change because ``name`` was just set, with their new values; those as they are included."""
+    if name == "dtype":
+        return _with_format(settings)
+    if name == "granularity":
+        return {"group_size": _size_for(settings)}
+    if name == "group_size":
+        return {"granularity": _granularity_for(settings)}
+    if name == "convention":
+        known = settings["scale_rule"] in scale_rules(settings["dtype"], settings["convention"])
+        return {} if known else {"scale_rule": None}
+    return {}
+
+
+def _with_format(settings: Settings) -> dict[str, Any]:
+    """As few of the settings as it takes moved to what follows from the format; none where no move helps."""
+    for candidate in _candidates(settings):
+        try:
+            plain = replace(scheme_of({**settings, **candidate}), reduce_range=False, narrow_range=False)
+        except QuantError:
+            continue
+        if why_not(plain) is None:
+            return candidate
+    return {}
+
+
+def _candidates(settings: Settings) -> Iterator[dict[str, Any]]:
+    """Moves, the smallest first; the last is everything that follows from the format."""
+    dtype, convention = settings["dtype"], settings["convention"]
+    yield {}
+    if dtype in CONVENTIONS[convention].formats:
+        yield {"scale_rule": None}
+        for kept in (("granularity", "group_size"), ("scheme",), ()):
+            keeps = {name: settings[name] for name in kept}
+            yield {**_defaults(dtype, convention=convention), **keeps, "scale_rule": None}
+    yield _defaults(dtype)
+
+
+def _defaults(dtype: str, convention: str | None = None) -> dict[str, Any]:
+    try:
+        scheme = settled(dtype, convention=convention)
+    except QuantError:
+        return {}
+    return {**{name: getattr(scheme, name) for name in MOVED}, "scale_rule": None}
+
+
+def _size_for(settings: Settings) -> GroupSize | None:
+    size: GroupSize | None = settings["group_size"]
+    if settings["granularity"] == "group":
+        return size if isinstance(size, int) else _usual_size(settings)
+    if settings["granularity"] == "block":
+        return size if isinstance(size, tuple) else DEFAULT_BLOCK
+    return None
+
+
+def _usual_size(settings: Settings) -> int:
+    """The format's own block, a size that the convention has, or the usual one."""
+    if settings["dtype"] in BLOCK_DTYPES:
+        return BLOCK_DTYPES[settings["dtype"]][1]
+    sizes = [size for row in rows_of(settings["dtype"], settings["convention"]) for size in row.group_sizes]
+    return sizes[0] if sizes and DEFAULT_GROUP not in sizes else DEFAULT_GROUP
+
+
+def _granularity_for(settings: Settings) -> str:
+    size, granularity = settings["group_size"], settings["granularity"]
+    if size is not None:
+        return "block" if isinstance(size, tuple) else "group"
+    alone = granularity not in ("group", "block") or settings["dtype"] in BLOCK_DTYPES
+    return str(granularity) if alone else "channel"
