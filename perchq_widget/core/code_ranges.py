@@ -1,7 +1,7 @@
 """Which integer codes each runtime puts in force: the same words mean different codes.
 
 torch halves both ends for reduce_range (-64..63), ONNX Runtime's tool takes -64..64; where torch's symmetric int8 has
--128..127, ONNX Runtime, LiteRT and TensorRT have -127..127.
+-128..127, ONNX Runtime and LiteRT have -127..127.
 """
 
 from __future__ import annotations
@@ -25,17 +25,32 @@ def full_codes(dtype: str, symmetric: bool, reduce_range: bool, narrow_range: bo
     return low + int(narrow_range), high
 
 
-def balanced_codes(dtype: str, symmetric: bool, reduce_range: bool, narrow_range: bool) -> QuantRange:
-    """As :func:`full_codes`, but symmetric signed codes always go without the lowest: -127..127."""
-    low, high = full_codes(dtype, symmetric, reduce_range, False)
-    return low + int(narrow_range or (symmetric and low < 0)), high
+def litert_codes(dtype: str, symmetric: bool, reduce_range: bool, narrow_range: bool) -> QuantRange:
+    """LiteRT: symmetric int8, its weights, goes without the lowest code; int16 activations saturate at all theirs."""
+    low, high = full_range(dtype)
+    return low + int(symmetric and dtype == "qint8"), high
+
+
+def onnx_tool_codes(dtype: str, symmetric: bool, reduce_range: bool, narrow_range: bool) -> QuantRange:
+    """onnxruntime.quantization: symmetric int8 is -127..127, reduced int8 -64..64; int16 alike, int4 not."""
+    low, high = full_range(dtype)
+    if reduce_range:
+        return low // 2, high // 2 + int(dtype in ("qint8", "int16"))
+    return low + int(symmetric and dtype in ("qint8", "int16")), high
+
+
+def ai_edge_codes(dtype: str, symmetric: bool, reduce_range: bool, narrow_range: bool) -> QuantRange:
+    """ai-edge-quantizer: symmetric codes go without the lowest from 8 bits up; int4 and int2 keep all theirs."""
+    low, high = full_range(dtype)
+    return low + int(symmetric and low <= -128), high
 
 
 #: Conventions that are not named here have :func:`full_codes`.
 CODE_RULES: Mapping[str, CodeRule] = {
-    "litert": balanced_codes,
-    "litert-xnnpack": balanced_codes,
-    "tensorrt": balanced_codes,
+    "onnxruntime": onnx_tool_codes,
+    "ai-edge": ai_edge_codes,
+    "litert": litert_codes,
+    "litert-xnnpack": litert_codes,
 }
 
 
