@@ -70,7 +70,7 @@ def _check(n: int, size: int, form: BlockFormat, scheme: QuantScheme) -> None:
 def _global_scale(form: BlockFormat, scheme: QuantScheme, observed: ChannelRanges) -> np.float32:
     assert form.global_scale is not None
     low, high = observed.whole()
-    largest = np.float32(max(-float(low), float(high)))
+    largest = np.float32(max(abs(float(low)), abs(float(high))))
     with np.errstate(over="ignore", under="ignore", divide="ignore", invalid="ignore"):
         found = form.global_scale(largest, silent)
     if not (np.isfinite(found) and found > 0):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -44,6 +45,14 @@ def _half_up(x: FloatArray, p: Expanded, out: FloatArray) -> None:
     np.add(out, p.zero + np.float32(0.5), out=out)
     np.floor(out, out=out)
     np.subtract(out, p.zero, out=out)
+    endless = np.isinf(p.multiplier)
+    if endless.any():  # ggml casts infinities to integers; on x86-64 they give code 0
+        np.copyto(out, -p.zero, where=endless)
+
+
+def _cut(known: Mapping[str, Any]) -> Any:
+    zero = np.float32(known["zero_point"])
+    return -zero if np.isinf(known["multiplier"]) else np.floor(known["shifted"]) - zero
 
 
 _BY_MULTIPLIER = Formula("quotient", "x * multiplier", lambda k: k["x"] * k["multiplier"])
@@ -51,12 +60,7 @@ _FROM_MINIMUM = Formula("quotient", "(x - origin) * multiplier", lambda k: (k["x
 _SHIFTED = Formula(
     "shifted", "quotient + (zero_point + 0.5)", lambda k: k["quotient"] + np.float32(k["zero_point"] + 0.5)
 )
-_CUT = Formula(
-    "level",
-    "floor(shifted) - zero_point",
-    lambda k: np.floor(k["shifted"]) - np.float32(k["zero_point"]),
-    "half up: the fraction is cut off",
-)
+_CUT = Formula("level", "floor(shifted) - zero_point", _cut, "half up: the fraction is cut off")
 HALF_UP = Kernel("half up", _half_up, (_BY_MULTIPLIER, _SHIFTED, _CUT), "half up")
 HALF_UP_FROM_MINIMUM = Kernel("half up", _half_up, (_FROM_MINIMUM, _SHIFTED, _CUT), "half up")
 

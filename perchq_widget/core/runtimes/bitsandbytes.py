@@ -9,9 +9,9 @@ import numpy as np
 
 from ..block_format import BlockFit, BlockFormat, largest_of
 from ..block_kernels import STEPS
-from ..codebooks import codebook, nearest_value
+from ..codebooks import codebook, nearest
 from ..grids import CodebookGrid
-from ..kernels import Expanded, FloatArray, Kernel
+from ..kernels import FloatArray
 from ..record import SYMMETRIC, Convention, Support
 from ..trace import Formula, Note
 
@@ -46,27 +46,23 @@ def _effective(scale: FloatArray, global_scale: np.float32 | None) -> tuple[Floa
     return scale, np.float32(1) / np.maximum(scale, LEAST)
 
 
-def _levels(x: FloatArray, p: Expanded, out: FloatArray) -> None:
-    assert p.multiplier is not None
-    np.multiply(x, p.multiplier, out=out)
-    short = np.isnan(p.multiplier)
-    if short.any():  # the mark of a short block
-        np.divide(x, p.scale, out=out, where=np.broadcast_to(short, x.shape))
-    BOOK.round(out)
+def _scaled(x: FloatArray, multiplier: FloatArray | None, scale: FloatArray | None, out: FloatArray) -> None:
+    assert multiplier is not None
+    assert scale is not None
+    np.multiply(x, multiplier, out=out)
+    short = np.isnan(multiplier)  # the mark of a short block
+    if short.any():
+        np.divide(x, scale, out=out, where=np.broadcast_to(short, x.shape))
 
 
 def _quotient(known: Mapping[str, Any]) -> Any:
     return known["x"] / known["scale"] if np.isnan(known["multiplier"]) else known["x"] * known["multiplier"]
 
 
-KERNEL = Kernel(
-    "codebook",
-    _levels,
-    (
-        Formula("quotient", "x * multiplier", _quotient, "a last short block is divided by its scale instead"),
-        nearest_value(BOOK),
-    ),
-    "to the nearest of 16 values, ties to the lower",
+KERNEL = nearest(
+    BOOK,
+    _scaled,
+    Formula("quotient", "x * multiplier", _quotient, "a last short block is divided by its scale instead"),
 )
 
 BITSANDBYTES = Convention(

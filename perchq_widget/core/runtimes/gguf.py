@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from ..block_format import BlockFit, BlockFormat, FitRule, largest_of
 from ..block_kernels import HALF_UP, HALF_UP_FROM_MINIMUM, PLUS_MINIMUM, STEPS
-from ..codebooks import codebook, nearest
+from ..codebooks import codebook, nearest_product
 from ..grids import CodebookGrid, IntGrid
 from ..kernels import K8_AWAY, FloatArray
 from ..record import AFFINE, SYMMETRIC, Convention, Support
@@ -24,13 +24,16 @@ HALF = np.dtype(np.float16)
 UINT8 = np.dtype(np.uint8)
 
 
-def _with_inverse(scale: FloatArray, note: Note, **others: Any) -> BlockFit:
+def _with_inverse(scale: FloatArray, note: Note, infinite: bool = False, **others: Any) -> BlockFit:
     """The scale as it is stored, and the reciprocal of what it was before.
 
-    Where the reciprocal is infinite, ggml casts infinities to integers, which C leaves undefined: we take 0, as for
-    d = 0. The stored scale is 0 in both cases.
+    An infinite reciprocal takes the library to casts of infinities, which C leaves undefined; on x86-64 they give
+    code 0. So does a multiplier of 0, where level 0 has that code; else the kernel must know: ``infinite`` keeps it.
     """
-    inverse = note("multiplier", "1 / d", _reciprocal(scale), "0 where d is 0 or its reciprocal infinite")
+    inverse = _reciprocal(scale)
+    if infinite:
+        inverse = np.where((inverse == 0) & (scale != 0), np.float32(np.inf), inverse)
+    note("multiplier", "1 / d", inverse, "0 where d is 0")
     kept = note("scale", "float16(d)", scale.astype(HALF), "as stored; codes come from d")
     return BlockFit(kept, multiplier=inverse, **others)
 
@@ -57,7 +60,7 @@ def signed_rule(divisor: int) -> FitRule:
             first = np.abs(x[:, both]).argmax(0)
             extreme[both] = x[first, both]
         extreme = note("extreme", "the first value of the largest magnitude", extreme, "of the block, with its sign")
-        return _with_inverse(note("d", f"extreme / -{divisor}", extreme / np.float32(-divisor)), note)
+        return _with_inverse(note("d", f"extreme / -{divisor}", extreme / np.float32(-divisor)), note, infinite=True)
 
     return fit
 
@@ -150,7 +153,7 @@ GGUF_BLOCKS = (
     _with_minimum("q5_1", 5),
     BlockFormat(
         dtype="gguf_mxfp4", grid=CodebookGrid("gguf_mxfp4", 4, tuple(_LISTED.tolist()), UINT8), code_dtype=UINT8,
-        scale_dtype=E8M0, fit=mxfp4_fit, effective=_half_powers, kernel=nearest(BOOK), decoder=STEPS,
+        scale_dtype=E8M0, fit=mxfp4_fit, effective=_half_powers, kernel=nearest_product(BOOK), decoder=STEPS,
         codes_of=lambda levels: _CODE_AT[BOOK.index_of(levels)], levels_of=lambda codes: DOUBLED[codes],
     ),
 )  # fmt: skip

@@ -13,7 +13,7 @@ import numpy as np
 
 from ..block_format import BlockFit, BlockFormat, FitRule, largest_of, plain_levels
 from ..block_kernels import POSITIVE_ZERO, SIGN_OF_QUOTIENT, STEPS
-from ..codebooks import codebook, nearest
+from ..codebooks import codebook, nearest_product
 from ..grids import CodebookGrid, float_grid
 from ..kernels import CAST_PRODUCT, CAST_QUOTIENT, FloatArray, Kernel
 from ..trace import Note
@@ -162,7 +162,7 @@ MODELOPT_BLOCKS = (
     ),
     _mx(
         "mxfp4", CodebookGrid("mxfp4", 4, _SIGNED_HALVES, E2M1.storage), modelopt_mx_fit,
-        nearest(codebook(_SIGNED_HALVES, _SIGNED_BOUNDS)), RECIPROCALS,
+        nearest_product(codebook(_SIGNED_HALVES, _SIGNED_BOUNDS)), RECIPROCALS,
     ),
 )  # fmt: skip
 TORCHAO_BLOCKS = (
