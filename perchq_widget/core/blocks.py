@@ -17,6 +17,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from .grids import carrier
+
 Array = npt.NDArray[Any]
 
 BLOCK = 1 << 17  # elements per block: a float32 block and its scratch fit a second-level cache
@@ -64,6 +66,16 @@ class Blocks:
             for a0 in range(0, self.n_outer, outer):
                 span = slice(a0, a0 + outer)
                 yield part, _gather(self.view[span, part] if self.columns else self.view[part, span], buffer)
+
+
+def as_carried(array: Array, dtype: np.dtype[Any]) -> tuple[Array, np.dtype[Any]]:
+    """``array`` with ``dtype``'s numbers, and the dtype to walk it in, which carries them exactly.
+
+    Only an array of another dtype than a half-width ``dtype`` is copied.
+    """
+    wide = carrier(dtype)
+    with np.errstate(over="ignore"):  # beyond a half-width dtype becomes inf, which is counted as such
+        return (array if wide == dtype else array.astype(dtype, copy=False)), wide
 
 
 def scratch(size: int, dtype: np.dtype[Any], place: int = 0) -> Array:

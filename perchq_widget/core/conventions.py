@@ -8,11 +8,42 @@ from __future__ import annotations
 from .errors import QuantValueError, choose_from
 from .grids import INTEGER_DTYPES
 from .record import Convention, Refusal, Support, setting
+from .runtimes.ai_edge import AI_EDGE
+from .runtimes.bitsandbytes import BITSANDBYTES
 from .runtimes.calculator import CALCULATOR
-from .runtimes.torch_ao import PYTORCH
+from .runtimes.compressed_tensors import COMPRESSED_TENSORS
+from .runtimes.gguf import GGUF
+from .runtimes.litert import LITERT, LITERT_XNNPACK
+from .runtimes.nvidia import MODELOPT, TENSORRT
+from .runtimes.ocp import OCP
+from .runtimes.onnxruntime import ONNX_DYNAMIC, ONNXRUNTIME
+from .runtimes.torch_ao import PYTORCH, PYTORCH_QUANTIZED
+from .runtimes.torch_dynamic import PYTORCH_DYNAMIC
+from .runtimes.torchao import TORCHAO, TORCHAO_NO_CLIP
 from .schemes import QuantScheme
 
-CONVENTIONS: dict[str, Convention] = {each.name: each for each in (CALCULATOR, PYTORCH)}
+CONVENTIONS: dict[str, Convention] = {
+    each.name: each
+    for each in (
+        CALCULATOR,
+        PYTORCH,
+        PYTORCH_QUANTIZED,
+        PYTORCH_DYNAMIC,
+        TORCHAO,
+        TORCHAO_NO_CLIP,
+        ONNXRUNTIME,
+        ONNX_DYNAMIC,
+        LITERT,
+        LITERT_XNNPACK,
+        AI_EDGE,
+        TENSORRT,
+        MODELOPT,
+        COMPRESSED_TENSORS,
+        OCP,
+        BITSANDBYTES,
+        GGUF,
+    )
+}
 OBSERVERS = ("minmax",)
 FLAGS = ("reduce_range", "narrow_range", "quant_range")
 
@@ -101,6 +132,11 @@ def _covers(row: Support, scheme: QuantScheme) -> bool:
     return not _gaps(row, scheme)
 
 
+def _choices(row: Support, name: str) -> tuple[object, ...]:
+    return {"scheme": row.schemes, "granularity": row.granularities, "group_size": row.group_sizes,
+            "scale_rule": row.scale_rules}[name]  # fmt: skip
+
+
 def _first_gap(rules: Convention, scheme: QuantScheme) -> Refusal:
     """Why no row covers the scheme: the nearest row's first missing setting, and what that row has instead."""
     with_dtype = [row for row in rules.supports if scheme.dtype in row.dtypes]
@@ -116,8 +152,8 @@ def _first_gap(rules: Convention, scheme: QuantScheme) -> Refusal:
     if name in FLAGS:
         off = "leave quant_range out" if name == "quant_range" else f"turn {name} off"
         return Refusal(clash, f"{rules.name} has no {name} for {scheme.dtype}", off)
-    choices = {"scheme": row.schemes, "granularity": row.granularities, "group_size": row.group_sizes,
-               "scale_rule": row.scale_rules}[name]  # fmt: skip
+    near = [each for each in with_dtype if _gaps(each, scheme) == (name,)] or [row]
+    choices = tuple(dict.fromkeys(choice for each in near for choice in _choices(each, name)))
     if not choices:
         return Refusal(clash, f"{rules.name} has one rule for {scheme.dtype} and no {name}", f"leave {name} out")
     shown = " or ".join(map(repr, choices))

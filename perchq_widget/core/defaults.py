@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from .conventions import get_convention
+from .conventions import get_convention, why_not
 from .grids import BLOCK_DTYPES, INTEGER_DTYPES, canonical_dtype
-from .schemes import GroupSize, QuantScheme, family_of
+from .schemes import SCHEMES, GroupSize, QuantScheme, family_of
 
 #: Formats that add a minimum to every value.
 WITH_MINIMUM = ("q4_1", "q5_1")
@@ -41,9 +41,10 @@ def settled(
     """The scheme with every None replaced by what follows from the dtype.
 
     A ``group_size`` makes the granularity "group" (or "block" for two numbers); the scale rule is the first that the
-    convention has.
+    convention has. Where a named convention has no such combination, what was left out is the first that it has.
     """
     dtype = canonical_dtype(dtype)
+    free = ("scheme",) * (scheme is None) + ("granularity",) * (granularity is None and group_size is None)
     in_blocks = family_of(dtype) == "block"
     if granularity is None:
         granularity = "group" if in_blocks or isinstance(group_size, int) else "channel"
@@ -60,4 +61,13 @@ def settled(
         **others,
     )
     rules = next((row.scale_rules for row in get_convention(chosen.convention).supports if dtype in row.dtypes), ())
-    return replace(chosen, scale_rule=rules[0]) if scale_rule is None and rules else chosen
+    chosen = replace(chosen, scale_rule=rules[0]) if scale_rule is None and rules else chosen
+    return chosen if convention is None or in_blocks else _within(chosen, free)
+
+
+def _within(chosen: QuantScheme, free: tuple[str, ...]) -> QuantScheme:
+    """``chosen``, or the first combination that its convention has when the settings ``free`` are let go."""
+    schemes = (chosen.scheme, *(SCHEMES if "scheme" in free else ()))
+    granularities = (chosen.granularity, *(("channel", "tensor") if "granularity" in free else ()))
+    options = (replace(chosen, scheme=each, granularity=unit) for unit in granularities for each in schemes)
+    return next((option for option in options if why_not(option) is None), chosen)

@@ -15,7 +15,7 @@ from .blocks import BLOCK
 from .checks import as_numbers, normal_axis
 from .codec import Parameters
 from .errors import QuantTypeError, QuantValueError
-from .grids import INTEGER_DTYPES, IntGrid, full_range
+from .grids import INTEGER_DTYPES, CodebookGrid, IntGrid, carried, carrier, full_range
 from .kernels import Expanded, FloatArray
 from .layouts import Units, matrix_of, matrix_pieces, unit_shape
 from .reduce import clamp, small_buffers
@@ -27,7 +27,7 @@ MANY, LARGE_BLOCK, MOST_THREADS = 1 << 22, 1 << 18, 4
 
 def levels_of(x: FloatArray, qparams: Parameters, params: Expanded) -> FloatArray:
     """Levels before the clamp, of the block's shape. NaN becomes level 0, real zero (our policy)."""
-    values = x.astype(qparams.working_dtype, copy=False)
+    values = carried(x, qparams.working_dtype)
     levels = np.empty(np.broadcast_shapes(x.shape, params.scale.shape), values.dtype)
     with np.errstate(invalid="ignore", over="ignore", under="ignore", divide="ignore"):
         qparams.kernel.levels(values, params, levels)
@@ -61,7 +61,7 @@ def quantize(x: npt.ArrayLike, qparams: Parameters) -> npt.NDArray[Any]:
         return qparams.codes_of(levels, params)
 
     values = _prepared(x, qparams)
-    return _through(values, qparams, encoded, qparams.working_dtype, qparams.code_dtype).reshape(np.shape(x))
+    return _through(values, qparams, encoded, carrier(qparams.working_dtype), qparams.code_dtype).reshape(np.shape(x))
 
 
 def dequantize(codes: npt.ArrayLike, qparams: Parameters) -> npt.NDArray[Any]:
@@ -93,7 +93,8 @@ def fake_quantize(x: npt.ArrayLike, qparams: Parameters) -> npt.NDArray[Any]:
         return levels
 
     values = _prepared(x, qparams)
-    return _through(values, qparams, faked, qparams.working_dtype, qparams.working_dtype).reshape(np.shape(x))
+    working = qparams.working_dtype
+    return _through(values, qparams, faked, carrier(working), working).reshape(np.shape(x))
 
 
 def _through(
@@ -132,12 +133,12 @@ def _through(
 
 
 def _check_codes(values: npt.NDArray[Any], qparams: Parameters) -> None:
-    if values.dtype == qparams.code_dtype and not isinstance(qparams.grid, IntGrid):
+    if qparams.code_dtype.kind not in "iu":
+        if values.dtype != qparams.code_dtype:
+            raise QuantTypeError(f"codes of {qparams.dtype} must be {qparams.code_dtype}, got {values.dtype}")
         return
     if values.dtype.kind not in "iu":
         raise QuantTypeError(f"codes must be integers, got {values.dtype}")
-    if not isinstance(qparams.grid, IntGrid):
-        raise QuantTypeError(f"codes of {qparams.dtype} must be {qparams.code_dtype}, got {values.dtype}")
     low, high = code_limits(qparams)
     if values.size and not low <= values.min() <= values.max() <= high:
         raise QuantValueError(f"codes of {qparams.dtype} must lie in {low}..{high}, got {values.min()}..{values.max()}")
@@ -147,6 +148,8 @@ def code_limits(qparams: Parameters) -> tuple[int, int]:
     """All codes that the format can store."""
     if qparams.dtype in INTEGER_DTYPES:
         return full_range(qparams.dtype)
+    if isinstance(qparams.grid, CodebookGrid):
+        return 0, (1 << qparams.grid.bits) - 1
     return int(qparams.quant_min), int(qparams.quant_max)
 
 

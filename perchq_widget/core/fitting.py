@@ -7,13 +7,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .blocks import Array
+from .blocks import BLOCK, Array, as_carried
 from .codec import Parameters
 from .conventions import require_allowed
 from .errors import QuantValueError
 from .layouts import pieces, unit_shape
 from .qparams import qparams_from_range
 from .ranges import ChannelRanges
+from .record import Statistic
 from .reduce import small_buffers
 from .schemes import QuantScheme
 
@@ -29,11 +30,23 @@ def fit(
     """
     rules = require_allowed(scheme)
     if scheme.family == "block":
-        from .blockscaled import fit_blocks
+        from .block_fitting import fit_blocks
 
-        return fit_blocks(array, ch_axis, scheme)
+        if given is not None:
+            raise QuantValueError(
+                f"ranges are one per channel, and {scheme.dtype} takes a scale from each block's values: leave ranges out"
+            )
+        return fit_blocks(array, ch_axis, scheme, observed)
     dtype = rules.working_dtype(array.dtype)
-    if scheme.granularity in ("tensor", "channel"):
+    statistic = rules.statistics.get(str(scheme.scale_rule))
+    if statistic is not None:
+        if given is not None:
+            raise QuantValueError(
+                f"scale_rule {scheme.scale_rule!r} looks at all values and not at ranges: leave ranges out, or choose "
+                "scale_rule 'amax'"
+            )
+        low, high = spread_ends(array, ch_axis, scheme, statistic)
+    elif scheme.granularity in ("tensor", "channel"):
         low, high = given if given is not None else observed.known()
         if scheme.granularity == "tensor":
             low, high = (low.min(), high.max()) if given is not None else observed.whole()
@@ -49,19 +62,43 @@ def fit(
     return qparams_from_range(low, high, scheme, ch_axis)
 
 
+def spread_ends(array: Array, ch_axis: int, scheme: QuantScheme, statistic: Statistic) -> Ends:
+    """Minus and plus the statistic of the finite values of every channel or of the tensor, 0 where there is none."""
+    whole = scheme.granularity == "tensor"
+    values = array.reshape(1, -1) if whole else np.moveaxis(array, ch_axis, 0).reshape(array.shape[ch_axis], -1)
+    step = max(1, BLOCK // values.shape[1])
+    parts = [_statistic_of(values[start : start + step], statistic) for start in range(0, len(values), step)]
+    found = np.concatenate(parts)
+    found = found[0] if whole else found
+    return 0 - found, found
+
+
+def _statistic_of(rows: Array, statistic: Statistic) -> npt.NDArray[Any]:
+    with np.errstate(over="ignore"):
+        values = np.ascontiguousarray(rows.astype(np.float32, copy=False))
+    finite = np.isfinite(values)
+    if finite.all():
+        return np.asarray(statistic(values))
+    each = ((row[known] if known.any() else np.zeros(1, np.float32)) for row, known in zip(values, finite, strict=True))
+    return np.array([statistic(row[None])[0] for row in each])
+
+
 def check_groups(shape: tuple[int, ...], ch_axis: int, scheme: QuantScheme) -> None:
-    """Raise where the last group would be short and the runtime has no short groups."""
-    size = scheme.group_size
-    if scheme.granularity != "group" or not isinstance(size, int) or require_allowed(scheme).short_group:
-        return
-    n = int(np.prod(shape)) // shape[ch_axis]
-    if n % size:
-        fitting = [each for each in (256, 128, 64, 32, 16, 8, 4, 2) if n % each == 0]
-        instead = f"choose one that does, such as {fitting[0]}" if fitting else f"choose {n}, the whole channel"
-        raise QuantValueError(
-            f"group_size must divide a channel's {n} elements under {scheme.convention!r}, got {size}: {instead}, "
-            "or pad the tensor as the runtime would"
-        )
+    """Raise where the last group or block would be short and the runtime has no short ones."""
+    size, rules = scheme.group_size, require_allowed(scheme)
+    parts: list[tuple[str, int, int]] = []
+    if isinstance(size, tuple) and not rules.short_block:  # the layout refuses what is not a matrix
+        parts = list(zip(("the matrix's {} rows", "the matrix's {} columns"), shape, size, strict=False))
+    elif isinstance(size, int) and not rules.short_group:
+        parts = [("a channel's {} elements", int(np.prod(shape)) // shape[ch_axis], size)]
+    for what, n, each in parts:
+        if n % each:
+            fitting = [other for other in (256, 128, 64, 32, 16, 8, 4, 2) if n % other == 0]
+            instead = f"choose one that does, such as {fitting[0]}" if fitting else f"choose {n}, all of them"
+            raise QuantValueError(
+                f"group_size must divide {what.format(n)} under {scheme.convention!r}, got {each}: {instead}, "
+                "or pad the tensor as the runtime would"
+            )
 
 
 @small_buffers()
@@ -76,16 +113,18 @@ def unit_ranges(array: Array, ch_axis: int, scheme: QuantScheme, dtype: np.dtype
 
 
 def _ranges_of(array: Array, ch_axis: int, granularity: str, size: Any, dtype: np.dtype[Any], shape: Any) -> Ends:
-    ends = np.full(shape, np.inf, dtype), np.full(shape, -np.inf, dtype)
-    for piece in pieces(array, ch_axis, granularity, size, dtype):
+    array, wide = as_carried(array, dtype)
+    ends = np.full(shape, np.inf, wide), np.full(shape, -np.inf, wide)
+    for piece in pieces(array, ch_axis, granularity, size, wide):
         x = piece.x.reshape(piece.view)
         low, high = x.min(piece.over), x.max(piece.over)
         if not (np.isfinite(low).all() and np.isfinite(high).all()):
             finite = np.isfinite(x)
-            low = np.where(finite, x, dtype.type(np.inf)).min(piece.over)
-            high = np.where(finite, x, dtype.type(-np.inf)).max(piece.over)
+            low = np.where(finite, x, wide.type(np.inf)).min(piece.over)
+            high = np.where(finite, x, wide.type(-np.inf)).max(piece.over)
         for end, found, pick in ((ends[0], low, np.minimum), (ends[1], high, np.maximum)):
             part = end[piece.units.index]
             end[piece.units.index] = pick(part, found.reshape(part.shape))
     empty = ends[0] > ends[1]
-    return np.where(empty, dtype.type(0), ends[0]), np.where(empty, dtype.type(0), ends[1])
+    low, high = (np.where(empty, wide.type(0), end).astype(dtype, copy=False) for end in ends)
+    return low, high

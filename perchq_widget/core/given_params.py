@@ -23,7 +23,9 @@ def frozen(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
     return array
 
 
-def code_ends(dtype: str, quant_min: int | None, quant_max: int | None) -> tuple[int | float, int | float]:
+def code_ends(
+    dtype: str, quant_min: int | None, quant_max: int | None, rules: Convention
+) -> tuple[int | float, int | float]:
     """The codes in force, from what was given and the format's own; a float format's finite ends."""
     if family_of(dtype) == "block":
         raise QuantValueError(f"{dtype} has blocks that share a scale: its parameters are pq.BlockParams")
@@ -32,7 +34,13 @@ def code_ends(dtype: str, quant_min: int | None, quant_max: int | None) -> tuple
             raise QuantValueError(f"quant_min and quant_max name integer codes, and {dtype} has none: leave them out")
         return float_grid(dtype).quant_min, float_grid(dtype).quant_max
     low, high = full_range(dtype)
-    return check_quant_range(dtype, (low if quant_min is None else quant_min, high if quant_max is None else quant_max))
+    ends = check_quant_range(dtype, (low if quant_min is None else quant_min, high if quant_max is None else quant_max))
+    if rules.whole_dtype_saturates and ends != (low, high):
+        raise QuantValueError(
+            f"quant_min and quant_max must be left out under {rules.name!r}, whose codes saturate at {dtype}'s "
+            f"{low}..{high} whatever range the scale was taken for; got {ends}"
+        )
+    return ends
 
 
 def granularity_of(

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .exact import ExactParams
-from .grids import FloatGrid, IntGrid
+from .grids import FloatGrid, Grid
 from .trace import Formula
 
 FloatArray = npt.NDArray[Any]
@@ -23,18 +23,23 @@ FloatArray = npt.NDArray[Any]
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Expanded:
-    """Parameters shaped to broadcast against one block, in the kernel's dtype."""
+    """Parameters shaped to broadcast against one block, in the dtype that carries the working dtype's numbers.
+
+    ``narrow``: the working dtype, where it is one of half a width, to which every result is to be rounded.
+    """
 
     scale: FloatArray
     inverse: FloatArray  # 1 / scale, rounded once
     zero: FloatArray  # zero point
     low: FloatArray  # quant_min - zero_point, the lowest level
     high: FloatArray  # quant_max - zero_point
-    grid: IntGrid | FloatGrid
+    grid: Grid
     axis: int  # of the block, along which the parameters vary
     multiplier: FloatArray | None = None  # where the runtime multiplies by a number taken from the range itself
     minimum: FloatArray | None = None  # where the format adds one to each value
     exact: tuple[ExactParams, ...] | None = None
+    origin: FloatArray | None = None  # the minimum before it was rounded for storage, taken off on the way to levels
+    narrow: FloatGrid | None = None
 
 
 #: (block, its parameters, output of the block's shape)
@@ -60,13 +65,17 @@ class Decoder:
     formula: Formula
 
 
+def _narrowed(p: Expanded, out: FloatArray) -> None:
+    """A result as the working dtype has it, in place."""
+    if p.narrow is not None:
+        p.narrow.round(out, np.empty_like(out))
+
+
 def round_half_away(x: FloatArray) -> None:
-    """In place, exact: x + 0.5 in float32 would take 0.49999997 to 1."""
-    size = np.abs(x)
-    whole = np.floor(size)
-    np.subtract(size, whole, out=size)
-    whole += size >= 0.5
-    np.copysign(whole, x, out=x)
+    """In place, exact for every float32: the number below 1/2 is added, for x + 0.5 would take 0.49999997 to 1."""
+    below_half = np.nextafter(x.dtype.type(0.5), x.dtype.type(0))
+    np.add(x, np.copysign(below_half, x), out=x)
+    np.trunc(x, out=x)
 
 
 def _away(value: Any) -> Any:
@@ -75,45 +84,56 @@ def _away(value: Any) -> Any:
     return out[()]
 
 
+def _times(x: FloatArray, factor: FloatArray, p: Expanded, out: FloatArray) -> None:
+    np.multiply(x, factor, out=out)
+    _narrowed(p, out)
+
+
+def _over(x: FloatArray, divisor: FloatArray, p: Expanded, out: FloatArray) -> None:
+    np.divide(x, divisor, out=out)
+    _narrowed(p, out)
+
+
 def _k1(x: FloatArray, p: Expanded, out: FloatArray) -> None:
-    np.divide(x, p.scale, out=out)
+    _over(x, p.scale, p, out)
     np.rint(out, out=out)
 
 
 def _k2(x: FloatArray, p: Expanded, out: FloatArray) -> None:
-    np.multiply(x, p.inverse, out=out)
+    _times(x, p.inverse, p, out)
     np.rint(out, out=out)
 
 
 def _k3(x: FloatArray, p: Expanded, out: FloatArray) -> None:
-    np.multiply(x, p.inverse, out=out)
+    _times(x, p.inverse, p, out)
     _round_with_zero(p, out)
 
 
 def _k5(x: FloatArray, p: Expanded, out: FloatArray) -> None:
-    np.divide(x, p.scale, out=out)
+    _over(x, p.scale, p, out)
     _round_with_zero(p, out)
 
 
 def _round_with_zero(p: Expanded, out: FloatArray) -> None:
     """rint(out + zero) - zero: the sum is rounded to the working dtype before it is rounded to a code."""
     np.add(out, p.zero, out=out)
+    _narrowed(p, out)
     np.rint(out, out=out)
     np.subtract(out, p.zero, out=out)
 
 
 def _k6(x: FloatArray, p: Expanded, out: FloatArray) -> None:
-    np.divide(x, p.scale, out=out)
+    _over(x, p.scale, p, out)
     round_half_away(out)
 
 
 def _k8_even(x: FloatArray, p: Expanded, out: FloatArray) -> None:
-    np.multiply(x, _multiplier(p), out=out)
+    _times(x, _multiplier(p), p, out)
     np.rint(out, out=out)
 
 
 def _k8_away(x: FloatArray, p: Expanded, out: FloatArray) -> None:
-    np.multiply(x, _multiplier(p), out=out)
+    _times(x, _multiplier(p), p, out)
     round_half_away(out)
 
 
@@ -123,12 +143,12 @@ def _multiplier(p: Expanded) -> FloatArray:
 
 
 def _cast_quotient(x: FloatArray, p: Expanded, out: FloatArray) -> None:
-    np.divide(x, p.scale, out=out)
+    _over(x, p.scale, p, out)
     _round_to_grid(p, out)
 
 
 def _cast_product(x: FloatArray, p: Expanded, out: FloatArray) -> None:
-    np.multiply(x, _multiplier(p), out=out)
+    _times(x, _multiplier(p), p, out)
     _round_to_grid(p, out)
 
 
@@ -171,11 +191,11 @@ CAST_PRODUCT = Kernel("cast", _cast_product, (_BY_MULTIPLIER, _GRID), "half to e
 
 
 def _product(levels: FloatArray, p: Expanded, out: FloatArray) -> None:
-    np.multiply(levels, p.scale, out=out)
+    _times(levels, p.scale, p, out)
 
 
 def _divided(levels: FloatArray, p: Expanded, out: FloatArray) -> None:
-    np.divide(levels, _multiplier(p), out=out)
+    _over(levels, _multiplier(p), p, out)
 
 
 PRODUCT = Decoder("product", _product, Formula(

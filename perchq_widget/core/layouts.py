@@ -222,11 +222,16 @@ def _fill(out: Array, values: Array) -> None:
         np.copyto(out, values, casting="unsafe")
 
 
+def straddling(shape: tuple[int, ...], ch_axis: int, size: GroupSize | None) -> bool:
+    """Whether some block of ``size`` elements of the flattened tensor holds values of two channels."""
+    return ch_axis != 0 or int(np.prod(shape[1:], dtype=np.int64)) % int(np.prod(size or 1)) != 0
+
+
 def _flat(array: Array, ch_axis: int, size: int, dtype: np.dtype[Any]) -> Iterator[Piece]:
     """Blocks of the flattened tensor; they may straddle channels."""
     n_channels = array.shape[ch_axis]
     n = array.size // n_channels
-    if ch_axis == 0 and n % size == 0:
+    if not straddling(array.shape, ch_axis, size):
         yield from _groups(array, 0, size, dtype, of=(n_channels, n // size))
         return
     places = np.arange(array.size, dtype=np.int64).reshape(array.shape) // size

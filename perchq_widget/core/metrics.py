@@ -7,15 +7,17 @@ whose squares would leave float32's range are summed in float64 throughout.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from .blocks import Array, scratch
+from .blocks import Array, as_carried, scratch
 from .codec import Parameters
 from .elements import one_channel, raw_codes
+from .grids import carrier
 from .kernels import Expanded
-from .layouts import Piece, groups_of, pieces
+from .layouts import Piece, groups_of, pieces, straddling
 from .ranges import ChannelRanges
 from .reduce import clamp, count, dot, small_buffers, total
 
@@ -25,17 +27,26 @@ _NOISE, _CROSS, _ABS, _MAX, _CLIPPED, _ZERO, _OVER = range(_ROWS)
 
 @dataclass(frozen=True, eq=False, slots=True)
 class GroupErrors:
-    """Sums per group, float32 of shape (C, G): signal is the sum of x^2, noise that of e^2."""
+    """Sums per group, of shape (C, G): signal is the sum of x^2, noise that of e^2.
 
-    signal: npt.NDArray[np.float32]
-    noise: npt.NDArray[np.float32]
+    float32; float64 where some channel's squares would leave float32's range.
+    """
+
+    signal: npt.NDArray[Any]
+    noise: npt.NDArray[Any]
+
+    @classmethod
+    def empty(cls, shape: tuple[int, int], ranges: ChannelRanges) -> GroupErrors:
+        """Room for the sums of a tensor with these ranges."""
+        dtype = np.float64 if ranges.unsafe.any() else np.float32
+        return cls(np.empty(shape, dtype), np.empty(shape, dtype))
 
     @property
-    def sqnr_db(self) -> npt.NDArray[np.float32]:
+    def sqnr_db(self) -> npt.NDArray[Any]:
         """(C, G), dB; inf without noise, -inf for noise without signal."""
-        with np.errstate(divide="ignore", invalid="ignore"):
-            value = np.float32(10) * np.log10(self.signal / self.noise)
-        return np.asarray(np.where(self.noise == 0, np.float32(np.inf), value))
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+            value = self.signal.dtype.type(10) * np.log10(self.signal / self.noise)
+        return np.asarray(np.where(self.noise == 0, self.signal.dtype.type(np.inf), value))
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -112,16 +123,16 @@ def channel_errors(array: Array, ch_axis: int, qparams: Parameters, ranges: Chan
     """
     n_channels = len(ranges.min_val)
     sums = np.zeros((_ROWS, n_channels))
+    array, dtype = as_carried(array, qparams.working_dtype)
     worker = _Worker(qparams, _Reach.of(qparams, ranges))
     granularity, size = qparams.layout
     last: tuple[int, int] | None = None
     keeps: GroupErrors | None = None
-    if granularity == "group":
+    if granularity == "group" or (granularity == "flat" and not straddling(array.shape, ch_axis, size)):
         assert isinstance(size, int)
-        shape = (n_channels, groups_of(ranges.n, size))
-        keeps = GroupErrors(np.empty(shape, np.float32), np.empty(shape, np.float32))
+        keeps = GroupErrors.empty((n_channels, groups_of(ranges.n, size)), ranges)
     with small_buffers():
-        for piece in pieces(array, ch_axis, granularity, size, qparams.working_dtype):
+        for piece in pieces(array, ch_axis, granularity, size, dtype):
             ends = piece.channels.start, piece.channels.stop
             if granularity not in ("channel", "tensor") or ends != last:  # blocks of the same channels follow
                 last, params = ends, qparams.expand(piece.units, piece.across)
@@ -153,7 +164,8 @@ def _add_groups(worker: _Worker, piece: Piece, params: Expanded, sums: Array, ke
     if keeps is not None:
         where = (piece.channels, piece.groups)
         finite = worker.finite(piece)
-        x = piece.x if finite is None else np.where(finite, piece.x, 0)
+        x = piece.x.astype(keeps.signal.dtype, copy=False)
+        x = x if finite is None else np.where(finite, x, 0)
         with np.errstate(over="ignore", under="ignore"):
             keeps.signal[where] = dot(x, x, piece.axis).reshape(n_channels, -1)
     worker.add(piece, params, lanes)
@@ -199,7 +211,7 @@ class _Worker:
 
     def __init__(self, qparams: Parameters, reach: _Reach) -> None:
         self.qparams, self.reach = qparams, reach
-        self.dtype = qparams.working_dtype
+        self.dtype = carrier(qparams.working_dtype)
         self.keeps_zero = qparams.keeps_zero
         self.buffers: tuple[Array, Array, Array] | None = None
         self.ones = np.empty(0, np.float32)
@@ -260,11 +272,8 @@ class _Worker:
         self, x: Array, e: Array, ones: Array, finite: Array | None, channels: slice
     ) -> tuple[Array, Array, Array]:
         """Values, errors and ones in a dtype in which their squares can be summed."""
-        wide = np.dtype(np.float32) if self.dtype.itemsize < 4 else self.dtype
-        if self.reach.unsafe[channels].any():
-            wide = np.dtype(np.float64)
-        if wide != self.dtype:
-            x, e, ones = (each.astype(wide) for each in (x, e, ones))
+        if self.dtype.itemsize < 8 and self.reach.unsafe[channels].any():
+            x, e, ones = (each.astype(np.float64) for each in (x, e, ones))
         np.subtract(e, x, out=e)
         if finite is not None:
             x = np.where(finite, x, 0)

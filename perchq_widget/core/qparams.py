@@ -14,7 +14,7 @@ from .defaults import settled
 from .errors import QuantValueError
 from .exact import ExactParams, fraction
 from .given_params import checked_scale, checked_zero_point, code_ends, frozen, granularity_of
-from .grids import FLOAT_DTYPES, FloatGrid, IntGrid, canonical_dtype, float_grid, integer_grid
+from .grids import FLOAT_DTYPES, FloatGrid, IntGrid, canonical_dtype, carrier, float_grid, integer_grid
 from .kernels import Decoder, Expanded, FloatArray, Kernel
 from .keywords import known_keywords
 from .layouts import Units
@@ -175,8 +175,8 @@ class QParams:
     def levels_of(self, codes: npt.NDArray[Any], params: Expanded) -> FloatArray:
         """Codes as levels: the zero point is taken off in integers."""
         if isinstance(self.grid, FloatGrid):
-            return np.asarray(codes.astype(self.working_dtype))
-        return np.asarray((codes.astype(np.int64) - params.zero.astype(np.int64)).astype(self.working_dtype))
+            return np.asarray(codes.astype(carrier(self.working_dtype)))
+        return np.asarray((codes.astype(np.int64) - params.zero.astype(np.int64)).astype(carrier(self.working_dtype)))
 
     def effective(self) -> FloatArray:
         """The scale, float64."""
@@ -194,10 +194,13 @@ class QParams:
         zero = units.take(self.zero_point if self._one_zero is None else self._one_zero)
         with np.errstate(over="ignore"):  # a subnormal scale has an infinite reciprocal, as in the runtime
             inverse = dtype.type(1) / scale
-        low, high = ((end - zero).astype(dtype) for end in (self.quant_min, self.quant_max))
+        levels = (zero, self.quant_min - zero, self.quant_max - zero)
         multiplier = None if self.multiplier is None else units.take(self.multiplier)
         exact = None if self.exact is None else self._exact_of(units)
-        return Expanded(scale, inverse, zero.astype(dtype), low, high, self.grid, across, multiplier, None, exact)
+        wide = carrier(dtype)
+        zero, low, high, scale, inverse = (each.astype(wide, copy=False) for each in (*levels, scale, inverse))
+        narrow = None if wide == dtype else float_grid(dtype.name)
+        return Expanded(scale, inverse, zero, low, high, self.grid, across, multiplier, None, exact, narrow=narrow)
 
     def _exact_of(self, units: Units) -> tuple[ExactParams, ...]:
         assert self.exact is not None
@@ -260,6 +263,11 @@ def choose_qparams(
             f"min_val and max_val must be two numbers or two arrays of one shape (C,), got {low.shape} and {high.shape}"
         )
     check_ranges(low.astype(np.float64), high.astype(np.float64), "min_val and max_val")
+    if chosen.scale_rule in get_convention(chosen.convention).statistics:
+        raise QuantValueError(
+            f"scale_rule {chosen.scale_rule!r} looks at all values of a tensor, and a range has only its ends: choose "
+            "scale_rule 'amax', or give the tensor to pq.analyze"
+        )
     return qparams_from_range(low, high, chosen, ch_axis if low.ndim == 0 or ch_axis is not None else 0)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .blocks import Array, cut, scratch
+from .blocks import Array, as_carried, cut, scratch
 from .reduce import SAFE, dot, total
 
 _MIN, _MAX, _NAN, _INF, _ZERO, _SIGNAL, _ABS = range(7)
@@ -58,6 +58,7 @@ class ChannelRanges:
 
 def channel_ranges(array: Array, ch_axis: int, dtype: np.dtype[Any]) -> ChannelRanges:
     """Facts of ``array`` along ``ch_axis``, its values taken as ``dtype``. One pass, no full-size temporary."""
+    array, dtype = as_carried(array, dtype)
     blocks = cut(array, ch_axis)
     found = np.zeros((7, blocks.n_channels))
     found[_MIN], found[_MAX] = np.inf, -np.inf

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -33,6 +33,10 @@ class Params:
     zero_point: npt.NDArray[np.int64]
     exact: tuple[ExactParams, ...] | None = None
     multiplier: FloatArray | None = None
+
+
+#: All values of each unit, (units, elements) -> one number per unit.
+Statistic = Callable[[FloatArray], FloatArray]
 
 
 class RangeRule(Protocol):
@@ -88,7 +92,10 @@ class Convention:
 
     ``used_by`` is one line on who computes like this. ``refusals`` are combinations inside ``supports`` that the
     runtime refuses, in its own words. ``dtypes``: the dtypes it computes in; the first is what other inputs are cast
-    to, a tensor of one of the others keeps its own. ``short_group``: whether a last group may be shorter.
+    to, a tensor of one of the others keeps its own. ``short_group``, ``short_block``: whether the last may be
+    smaller. ``whole_dtype_saturates``: reduce_range and quant_range say what the range is spread over, but codes
+    saturate at the ends of the dtype all the same. ``statistics``: scale rules that look at all values of a unit, not
+    at the ends of its range; minus to plus what they give stands in for the range.
     """
 
     name: str
@@ -103,16 +110,20 @@ class Convention:
     multiplier_kernel: Kernel | None = None  # for parameters that carry a multiplier
     float_rule: RangeRule | None = None
     float_kernel: Kernel = CAST_QUOTIENT
+    float_multiplier_kernel: Kernel | None = None
     decoder: Decoder = PRODUCT
-    multiplier_decoder: Decoder | None = None
+    multiplier_decoder: Decoder | None = None  # of integer codes
     block_formats: tuple[BlockFormat, ...] = ()
     dtypes: tuple[np.dtype[Any], ...] = (np.dtype(np.float32),)
     zero_point_in_range: bool = True
+    whole_dtype_saturates: bool = False
     symmetric_zero_point: Callable[[QuantScheme], int] = _zero
     short_group: bool = False
+    short_block: bool = True
     zero_in_range: bool = True  # the rule takes zero into every range
     scale_floor: float | None = None  # the least scale, a finding where it is reached
     refusals: tuple[Refusal, ...] = field(default=())
+    statistics: Mapping[str, Statistic] = field(default_factory=dict)
 
     @property
     def dtype(self) -> np.dtype[Any]:

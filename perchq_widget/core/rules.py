@@ -102,7 +102,7 @@ def line_findings(frame: Any, mode: str, scheme: QuantScheme) -> tuple[Finding, 
     column = {name: frame[name].to_numpy() for name in frame.columns}
     low, high = column["min"].astype(float), column["max"].astype(float)
     zero = column["zero_point"].astype(float)
-    overflow = np.abs(column["raw_quantized"].astype(float) - column["quantized"].astype(float))
+    overflow = np.abs(column["raw_quantized"].astype(float) - column["quantized"].astype(float)) / scheme.grid.top_step
     sqnr = column["sqnr_db"].astype(float)
     off_grid = (zero < scheme.quant_min) | (zero > scheme.quant_max)
     not_symmetric = (zero != 0) & (scheme.symmetric and mode == "params" and scheme.convention == "calculator")

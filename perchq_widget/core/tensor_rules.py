@@ -28,8 +28,9 @@ def tensor_hits(
 ) -> list[Hit]:
     """Every rule over all channels.
 
-    ``params``: scale and zero point per channel. ``overflow``: codes by which it is clipped at most. ``used``: per channel, the range that its
-    parameters came from; None where the parameters were given or one range serves all channels.
+    ``params``: scale and zero point per channel. ``overflow``: codes by which it is clipped at most. ``used``: per
+    channel, the range that its parameters came from; None where the parameters were given or one range serves all
+    channels.
     """
     low, high = observed.known()
     some = observed.n_finite > 0

@@ -112,7 +112,7 @@ def test_values_that_are_not_finite_stay_out_of_their_unit_alone(anything) -> No
 def test_a_short_last_group_is_refused_where_the_runtime_has_none(anything_whole) -> None:
     x = np.ones((4, 100), np.float32)
     scheme = QuantScheme("qint8", "affine", "group", convention=anything_whole, group_size=32)
-    with pytest.raises(QuantValueError, match="group_size must divide a channel's 100 elements.*such as 4"):
+    with pytest.raises(QuantValueError, match=r"group_size must divide a channel's 100 elements.*such as 4"):
         fit(x, 0, scheme, channel_ranges(x, 0, FLOAT32))
 
 
@@ -148,7 +148,9 @@ def test_pieces_hold_each_element_once() -> None:
         assert np.array_equal(np.sort(np.concatenate(seen)), x.ravel()), granularity
 
 
-@pytest.mark.parametrize(("granularity", "size"), [("group", 4), ("block", (16, 32)), ("channel", None), ("token", None)])
+@pytest.mark.parametrize(
+    ("granularity", "size"), [("group", 4), ("block", (16, 32)), ("channel", None), ("token", None)]
+)
 def test_threads_share_the_pieces(granularity, size, anything, monkeypatch) -> None:
     x = RNG.standard_normal((3000, 64)).astype(np.float32)
     scheme = QuantScheme("int4", "affine", granularity, convention=anything, group_size=size)

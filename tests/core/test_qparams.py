@@ -9,9 +9,11 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from needs import oracle
 
+from perchq_widget.core.conventions import allowed, conventions_with
 from perchq_widget.core.elements import dequantize, fake_quantize, quantize
 from perchq_widget.core.errors import QuantTypeError, QuantValueError
 from perchq_widget.core.qparams import QParams, choose_qparams
+from perchq_widget.core.schemes import QuantScheme
 
 RNG = np.random.default_rng(2026)
 N_RANGES = 10_000
@@ -158,14 +160,19 @@ def test_calculator_decides_ties_exactly_for_floats_too() -> None:
     assert (quantize(many, per_channel) == -40).all()
 
 
-@pytest.mark.parametrize("convention", ["calculator", "pytorch"])
+@pytest.mark.parametrize("convention", conventions_with("qint8"))
 def test_nan_becomes_zero_point_and_inf_saturates(convention: str) -> None:
-    qparams = choose_qparams(-1.0, 3.0, convention=convention)
-    x = np.array([np.nan, np.inf, -np.inf, 1e30, 0.0], np.float32)
-    assert quantize(x, qparams).tolist() == [int(qparams.zero_point), 127, -128, 127, int(qparams.zero_point)]
-    back = fake_quantize(x, qparams)
-    assert math.isnan(back[0])
-    assert np.isfinite(back[1:]).all()
+    """In every convention, whatever the runtime does."""
+    settings = {"dtype": "qint8", "granularity": "tensor", "convention": convention}
+    schemes = [each for each in ("affine", "symmetric") if allowed(QuantScheme(scheme=each, **settings)) is None]
+    for scheme in schemes or pytest.fail("no scheme"):
+        qparams = choose_qparams(-1.0, 3.0, scheme=scheme, convention=convention)
+        zero, low, high = int(qparams.zero_point), int(qparams.quant_min), int(qparams.quant_max)
+        x = np.array([np.nan, np.inf, -np.inf, 1e30, 0.0], np.float32)
+        assert quantize(x, qparams).tolist() == [zero, high, low, high, zero]
+        back = fake_quantize(x, qparams)
+        assert math.isnan(back[0])
+        assert np.isfinite(back[1:]).all()
 
 
 def test_shapes_and_dtypes() -> None:
@@ -210,7 +217,11 @@ def test_qparams_are_values() -> None:
         ([1.0, 2.0], [0, 0], {}, "ch_axis must be given exactly"),
         (1.0, 0, {"ch_axis": 0}, "ch_axis must be given exactly"),
         ([1.0], [0, 0], {"ch_axis": 0}, "one shape"),
-        ([[1.0]], [[0]], {"ch_axis": 0}, "one per channel"),
+        ([[1.0]], [[0]], {"ch_axis": 0}, "one scale per channel"),
+        ([1.0], [0], {"ch_axis": 0, "group_size": 32}, r"per group, of shape \(C, G\) with group_size"),
+        (1.0, 0, {"group_size": (8, 8)}, "group_size"),
+        ([1.0], [0], {"ch_axis": 0, "granularity": "token"}, "granularity must be|ch_axis must be"),
+        (1.0, 0, {"granularity": "chanel"}, "granularity must be 'tensor'"),
         (1.0, 0, {"quant_max": 200}, "quant_range"),
     ],
 )
