@@ -46,7 +46,7 @@ HELP = {
 HIDDEN = "perchq-hidden"
 _DROPDOWNS = ("dtype", "granularity", "scale_rule", "convention")
 _TENSOR_ONLY = ("granularity", "group_size", "scale_rule", "narrow_range", "clip_ratio")
-_MOST_REASONS = 1  # that stand in the open; more are folded
+_MOST_REASONS, _MOST_TEXT = 1, 150  # that stand in the open; more is folded
 _AXIS = re.compile(r"\s*[+-]?\d{1,2}\s*")
 
 
@@ -205,7 +205,7 @@ def _note_text(name: str, view: PanelView) -> str:
     refused = [] if menu is None else [choice for choice in menu.refused if choice.value != value]
     problem = "" if view.problem is None else _nameless(name, value, view.problem.message)
     reasons = [escape(f"✕ {', '.join(values)}: {reason}") for reason, values in by_reason(name, refused, problem)]
-    if len(reasons) > _MOST_REASONS:
+    if len(reasons) > _MOST_REASONS or len("".join(reasons)) > _MOST_TEXT:
         share = f"{len(refused)} of {len(menu.choices if menu else ())}"
         summary = f"<summary>✕ {share} do not go with the other settings</summary>"
         reasons = [f"<details>{summary}{'<br>'.join(reasons)}</details>"]

@@ -100,7 +100,7 @@ def dtype_label(dtype: str) -> str:
     if dtype in FLOAT_DTYPES:
         return f"{dtype} · float, {FLOAT_DTYPES[dtype]} bits"
     bits, size = BLOCK_DTYPES[dtype]
-    return f"{dtype} · {bits} bits, {size} share a scale"
+    return f"{dtype} · {bits} bits, blocks of {size}"
 
 
 def settings_of(intent: Intent) -> dict[str, Any]:

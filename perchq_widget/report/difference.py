@@ -43,7 +43,7 @@ class ConventionDiff:
     ``.table`` has one row per channel of:
 
     - ``codes_differ_pct``, the share of the finite values whose stored codes are not the same, and ``max_code_diff``,
-      by how many codes of the format at most
+      by how many codes of the format at most (of floats -0 and +0 are two codes, no step apart)
     - ``scale_a`` and ``scale_b``, ``zero_point_a`` and ``zero_point_b`` (of groups and blocks those of the one with
       the median scale; NaN where the format has no zero point)
     - ``sqnr_a_db`` and ``sqnr_b_db``, each with its own codes, scales and reader

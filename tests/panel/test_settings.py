@@ -130,11 +130,13 @@ def test_what_moves_is_seen_in_one_piece(alive: set[str]) -> None:
     panel = pq.show(X)
     seen: list[str] = []
     panel.banner.widget.observe(lambda change: seen.append(change["new"]), "value")
-    for dtype in ("int4", "float8_e4m3fn", "qint8"):
+    for dtype in ("int4", "float8_e4m3fn", "uint16", "qint8"):
         panel.state.dtype = dtype
-    panel.state.group_size = 64
     panel.state.convention = "torchao"
-    assert [text for text in seen if "No result" in text] == [text for text in seen if "Granularity" in text][:1]
+    panel.state.group_size = 64
+    panel.state.group_size = (4, 64)
+    assert panel.report.scheme.group_size == (4, 64)
+    assert seen == []
     panel.controls.reset.click()
     assert panel.banner.widget.value == ""
     assert (panel.state.dtype, panel.state.granularity, panel.state.convention) == ("qint8", "channel", "pytorch")
@@ -195,7 +197,7 @@ def test_lines_have_integers_per_channel(panel: Any) -> None:
 def test_labels_tell_kind_and_width() -> None:
     assert dtype_label("int4") == "int4 · integer, 4 bits"
     assert dtype_label("float8_e5m2") == "float8_e5m2 · float, 8 bits"
-    assert dtype_label("mxfp4") == "mxfp4 · 4 bits, 32 share a scale"
+    assert dtype_label("mxfp4") == "mxfp4 · 4 bits, blocks of 32"
 
 
 def test_every_convention_says_who_uses_it(alive: set[str]) -> None:
