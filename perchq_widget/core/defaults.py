@@ -49,7 +49,7 @@ def settled(
     if granularity is None:
         granularity = "group" if in_blocks or isinstance(group_size, int) else "channel"
         granularity = "block" if isinstance(group_size, (tuple, list)) else granularity
-    if in_blocks and group_size is None:
+    if in_blocks and group_size is None and granularity == "group":
         group_size = BLOCK_DTYPES[dtype][1]
     chosen = QuantScheme(
         dtype,

@@ -34,7 +34,7 @@ def fit(
 
         if given is not None:
             raise QuantValueError(
-                f"ranges are one per channel, and {scheme.dtype} takes a scale from each block's values: leave ranges out"
+                f"ranges are one per channel, and {scheme.dtype} takes a scale per block from its values: leave ranges out"
             )
         return fit_blocks(array, ch_axis, scheme, observed)
     dtype = rules.working_dtype(array.dtype)
@@ -87,8 +87,8 @@ def check_groups(shape: tuple[int, ...], ch_axis: int, scheme: QuantScheme) -> N
     """Raise where the last group or block would be short and the runtime has no short ones."""
     size, rules = scheme.group_size, require_allowed(scheme)
     parts: list[tuple[str, int, int]] = []
-    if isinstance(size, tuple) and not rules.short_block:  # the layout refuses what is not a matrix
-        parts = list(zip(("the matrix's {} rows", "the matrix's {} columns"), shape, size, strict=False))
+    if isinstance(size, tuple) and len(shape) == 2 and not rules.short_block:  # the layout refuses other shapes
+        parts = list(zip(("the matrix's {} rows", "the matrix's {} columns"), shape, size, strict=True))
     elif isinstance(size, int) and not rules.short_group:
         parts = [("a channel's {} elements", int(np.prod(shape)) // shape[ch_axis], size)]
     for what, n, each in parts:
