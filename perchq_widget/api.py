@@ -6,12 +6,12 @@ import operator
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from .core.conventions import CONVENTIONS, allowed
+from .core.conventions import CONVENTIONS
 from .core.defaults import settled
 from .core.errors import QuantTypeError, QuantValueError, choose_from
 from .core.grids import canonical_dtype
 from .core.keywords import DefaultNumber, DefaultText, given, known_keywords
-from .core.schemes import GroupSize, QuantScheme
+from .core.schemes import GroupSize
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -48,7 +48,7 @@ def calculate(
     from .sources.lines import parse_lines
     from .study.calculator import calculate_table
 
-    settings = QuantScheme(dtype, scheme, "channel", reduce_range, convention=convention)
+    settings = settled(dtype, scheme, "channel", convention, reduce_range=reduce_range)
     ch_axis = _check_label("tensor_name", tensor_name, ch_axis)
     table = calculate_table(parse_lines(lines, mode), settings, name=tensor_name, ch_axis=ch_axis)
     pasted = isinstance(lines, str) and not names_a_file(lines, TEXT_SUFFIXES)
@@ -148,32 +148,27 @@ def convention_diff(
 ) -> ConventionDiff:
     """Quantize ``tensor`` as conventions ``a`` and ``b`` do, and compare: codes, scales, errors, per channel.
 
-    The options are those of :func:`analyze` and hold for both; what is None follows from the dtype and, for
-    ``scale_rule``, from each convention. The result tells which codes differ and by how much, the SQNR under each,
-    and the SQNR of codes written by one and read with the other's scales, zero points and decoder.
+    The options are those of :func:`analyze` and hold for both. ``scheme`` and ``granularity`` that are None are the
+    first that both have, beginning with what follows from the dtype; ``scale_rule`` is each one's first. The result
+    tells which codes differ and by how much, the SQNR under each, and the SQNR of codes written by one and read with
+    the other's scales, zero points and decoder.
 
     Raises QuantValueError for one name twice, and where one of the two does not have the combination: the message
     says which, what it does, and what to choose instead.
     """
     from .report.difference import ConventionDiff
-    from .study.compare import diff_table
+    from .study.compare import diff_table, settle_both
     from .study.tensor import Request
 
     for argument, convention in (("a", a), ("b", b)):
         choose_from(argument, convention, CONVENTIONS)
     if a == b:
         raise QuantValueError(f"a and b are both {a!r}: name two different conventions")
-    settings = [
-        settled(
-            dtype, scheme, granularity, convention, group_size, scale_rule, reduce_range=reduce_range,
-            narrow_range=narrow_range, quant_range=quant_range, observer=observer, clip_ratio=clip_ratio,
-        )
-        for convention in (a, b)
-    ]  # fmt: skip
-    for each in settings:
-        reason = allowed(each)
-        if reason is not None:
-            raise QuantValueError(f"convention {each.convention!r} does not have this combination: {reason}")
+    settings = settle_both(
+        (a, b), dtype, scheme=scheme, granularity=granularity, group_size=group_size, scale_rule=scale_rule,
+        reduce_range=reduce_range, narrow_range=narrow_range, quant_range=quant_range, observer=observer,
+        clip_ratio=clip_ratio,
+    )  # fmt: skip
     array, found_name, _, suggested_axis = _read(tensor)
     axis = ch_axis if given(ch_axis) or suggested_axis is None else suggested_axis
     label = found_name if name is None else name

@@ -10,6 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from perchq_widget.core.codec import Parameters
+from perchq_widget.core.conventions import allowed
+from perchq_widget.core.defaults import settled
 from perchq_widget.core.elements import levels_of
 from perchq_widget.core.errors import QuantValueError
 from perchq_widget.core.grids import FloatGrid
@@ -17,7 +19,7 @@ from perchq_widget.core.kernels import Expanded, FloatArray
 from perchq_widget.core.layouts import Piece, pieces
 from perchq_widget.core.metrics import decibels
 from perchq_widget.core.reduce import clamp, count, dot, small_buffers
-from perchq_widget.core.schemes import QuantScheme
+from perchq_widget.core.schemes import SCHEMES, QuantScheme
 
 from .contrast import Contrast, contrasts
 from .tensor import Request, analyze_table
@@ -53,6 +55,28 @@ class DiffTable:
     ch_axis: int
     shape: tuple[int, ...]
     tensor_dtype: str
+
+
+def settle_both(names: tuple[str, str], dtype: str, **settings: Any) -> tuple[QuantScheme, QuantScheme]:
+    """The schemes of two conventions under the same settings, those of :func:`~perchq_widget.core.defaults.settled`.
+
+    A scheme and a granularity that are left out are the first that both have, beginning with what follows from the
+    dtype. Raises QuantValueError where there are none, in the words of the one that does not have them.
+    """
+    usual = settled(dtype, **settings)
+    free = settings.get("scheme") is None, settings.get("granularity") is None
+    schemes = (usual.scheme, *(SCHEMES if free[0] else ()))
+    granularities = (usual.granularity, *(("channel", "tensor") if free[1] and usual.group_size is None else ()))
+    tried: list[tuple[QuantScheme, QuantScheme]] = []
+    for granularity in granularities:
+        for scheme in schemes:
+            both = {**settings, "scheme": scheme, "granularity": granularity, "group_size": usual.group_size}
+            first, second = (settled(dtype, convention=name, **both) for name in names)
+            if allowed(first) is None and allowed(second) is None:
+                return first, second
+            tried.append((first, second))
+    refused = next(each for each in tried[0] if allowed(each) is not None)
+    raise QuantValueError(f"convention {refused.convention!r} does not have this combination: {allowed(refused)}")
 
 
 def diff_table(array: npt.NDArray[Any], a: Request, b: Request) -> DiffTable:

@@ -38,9 +38,9 @@ def test_it_is_convention_diff_for_each(tensor_panel: QuantPanel) -> None:
         elif row["refused"]:
             assert np.isnan(row["sqnr_db"])
             with pytest.raises(pq.QuantError):
-                pq.convention_diff(X, "pytorch", str(name), scheme="symmetric")
+                pq.convention_diff(X, "pytorch", str(name), scheme="symmetric", granularity="channel")
         else:
-            s = pq.convention_diff(X, "pytorch", str(name), scheme="symmetric").summary
+            s = pq.convention_diff(X, "pytorch", str(name), scheme="symmetric", granularity="channel").summary
             assert (row["codes_differ_pct"], row["sqnr_db"]) == (s["codes_differ_pct"], s["sqnr_b_db"])
             assert row["gain_db"] == pytest.approx(s["sqnr_b_db"] - s["sqnr_a_db"], abs=1e-12)
 

@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 
 import perchq_widget as pq
-from perchq_widget.core.conventions import conventions_with, why_not
+from perchq_widget.core.conventions import CONVENTIONS, conventions_with, why_not
 from perchq_widget.core.defaults import settled
 from perchq_widget.core.grids import DTYPES
 from perchq_widget.study.compare import DIFF_COLUMNS, check_comparable
@@ -209,6 +209,25 @@ def test_options_are_those_of_analyze() -> None:
     assert "w ·" in diff.caption
     with pytest.raises(TypeError, match="did you mean 'group_size'"):
         pq.convention_diff(WEIGHT, "pytorch", "calculator", groupsize=3)
+
+
+@pytest.mark.parametrize("pair", [("pytorch", "tensorrt"), ("tensorrt", "pytorch"), ("pytorch", "pytorch-dynamic")])
+def test_what_is_left_out_is_what_both_have(pair: tuple[str, str]) -> None:
+    diff = pq.convention_diff(WEIGHT, *pair)
+    both = diff.study.a, diff.study.b
+    assert both[0].scheme == both[1].scheme == ("symmetric" if "tensorrt" in pair else "affine")
+    assert both[0].granularity == both[1].granularity == ("tensor" if "pytorch-dynamic" in pair else "channel")
+
+
+def test_every_pair_that_shares_a_format_can_be_compared() -> None:
+    for a, b in combinations(CONVENTIONS, 2):
+        for dtype in {*CONVENTIONS[a].formats} & {*CONVENTIONS[b].formats}:
+            try:
+                diff = pq.convention_diff(WEIGHT, a, b, dtype=dtype)
+            except pq.QuantValueError as error:
+                assert "does not have this combination" in str(error), (a, b, dtype)  # noqa: PT017 - of some pairs
+            else:
+                assert diff.study.a.granularity == diff.study.b.granularity
 
 
 @pytest.mark.parametrize(
