@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import ml_dtypes
 import numpy as np
 import numpy.typing as npt
 
@@ -14,7 +15,6 @@ from perchq_widget.core.conventions import allowed
 from perchq_widget.core.defaults import settled
 from perchq_widget.core.elements import levels_of
 from perchq_widget.core.errors import QuantValueError
-from perchq_widget.core.grids import FloatGrid
 from perchq_widget.core.kernels import Expanded, FloatArray
 from perchq_widget.core.layouts import Piece, pieces
 from perchq_widget.core.metrics import decibels
@@ -148,7 +148,7 @@ def _lanes(pair: Pair, both: tuple[Piece, Piece], params: tuple[Expanded, Expand
     signal = np.where(finite, x, 0.0)
     codes = [_codes(*each) for each in zip(pair, both, params, strict=True)]
     apart = finite & (_bits(codes[0]) != _bits(codes[1])).reshape(x.shape)
-    steps = np.where(apart, _steps(codes, pair).reshape(x.shape), 0.0)
+    steps = np.where(apart, _steps(codes).reshape(x.shape), 0.0)
     rows = [count(finite, axis), count(apart, axis), steps.max(1 - axis), dot(signal, signal, axis)]
     for writer, reader in ((0, 1), (1, 0)):
         error = np.where(finite, _decoded(codes[writer], pair[reader], params[reader]).reshape(x.shape) - signal, 0.0)
@@ -176,17 +176,18 @@ def _bits(codes: npt.NDArray[Any]) -> npt.NDArray[Any]:
     return codes if codes.dtype.kind in "iu" else codes.view(f"u{codes.dtype.itemsize}")
 
 
-def _steps(codes: list[npt.NDArray[Any]], pair: Pair) -> npt.NDArray[np.int32]:
+def _steps(codes: list[npt.NDArray[Any]]) -> npt.NDArray[np.int32]:
     """How many codes of the format lie between; of float formats, values of the grid (-0 and +0 are one)."""
-    ranks = [_ranks(each, qparams) for each, qparams in zip(codes, pair, strict=True)]
+    ranks = [_ranks(each) for each in codes]
     return np.asarray(np.abs(ranks[0] - ranks[1]))
 
 
-def _ranks(codes: npt.NDArray[Any], qparams: Parameters) -> npt.NDArray[np.int32]:
+def _ranks(codes: npt.NDArray[Any]) -> npt.NDArray[np.int32]:
+    """Codes in the order of their values; a float's bits are its sign and its magnitude's rank."""
     bits = _bits(codes).astype(np.int32)
-    if codes.dtype.kind in "iu" or not isinstance(qparams.grid, FloatGrid):
+    if codes.dtype.kind in "iu":
         return bits
-    sign = 1 << (qparams.grid.bits - 1)
+    sign = 1 << (int(ml_dtypes.finfo(codes.dtype).bits) - 1)  # type: ignore[no-untyped-call]
     magnitude = bits & (sign - 1)
     return np.asarray(np.where(bits & sign, -magnitude, magnitude))
 

@@ -17,7 +17,7 @@ import pytest
 import perchq_widget as pq
 from perchq_widget.core.conventions import CONVENTIONS, conventions_with, why_not
 from perchq_widget.core.defaults import settled
-from perchq_widget.core.grids import DTYPES
+from perchq_widget.core.grids import BLOCK_DTYPES, DTYPES
 from perchq_widget.study.compare import DIFF_COLUMNS, check_comparable
 
 RNG = np.random.default_rng(23)
@@ -28,7 +28,8 @@ def settings() -> Iterator[dict[str, Any]]:
     """Every format in a combination that several conventions have, and integers in every granularity."""
     for dtype in DTYPES:
         for scheme in ("affine", "symmetric"):
-            for granularity, size in (("channel", None), ("tensor", None), ("group", 32)):
+            block = BLOCK_DTYPES.get(dtype, (0, 32))[1]
+            for granularity, size in (("channel", None), ("tensor", None), ("group", block)):
                 yield {"dtype": dtype, "scheme": scheme, "granularity": granularity, "group_size": size}
     yield {"dtype": "qint8", "scheme": "symmetric", "granularity": "block", "group_size": (4, 32)}
     yield {"dtype": "qint8", "scheme": "affine", "granularity": "token", "group_size": None}
@@ -142,15 +143,24 @@ def test_floats_differ_in_steps_of_their_grid() -> None:
     from perchq_widget.study.compare import _ranks
 
     for dtype in ("float8_e4m3fn", "float8_e5m2", "float6_e2m3fn", "float4_e2m1fn"):
-        qparams = pq.QParams(1.0, 0, dtype=dtype, convention=conventions_with(dtype)[0])
         storage = np.dtype(getattr(ml_dtypes, dtype))
-        codes = np.arange(1 << qparams.grid.bits).astype(np.uint8).view(storage)
+        codes = np.arange(1 << ml_dtypes.finfo(storage).bits).astype(np.uint8).view(storage)
         values = codes.astype(np.float64)
         codes = codes[np.isfinite(values)]
         order = np.argsort(codes.astype(np.float64), kind="stable")
-        ranks = _ranks(codes[order], qparams)
+        ranks = _ranks(codes[order])
         steps = np.diff(ranks)
         assert ((steps == 1) | ((steps == 0) & (codes[order][1:].astype(np.float64) == 0))).all()
+
+
+@pytest.mark.parametrize("dtype", ["mxfp4", "nvfp4"])
+def test_shared_scales_differ_by_no_more_than_their_grid(dtype: str) -> None:
+    pairs = [pair for options, pair in CASES if options["dtype"] == dtype]
+    assert pairs
+    for pair in pairs:
+        ends = [float(pq.analyze(WEIGHT, dtype=dtype, convention=name).codes().astype(float).max()) for name in pair]
+        assert ends[0] <= 6
+        assert pq.convention_diff(WEIGHT, *pair, dtype=dtype).summary["max_code_diff"] <= 14  # -6 to 6, 15 values
 
 
 def test_nan_and_infinities_are_left_out() -> None:
