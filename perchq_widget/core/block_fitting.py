@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
+from itertools import islice
+from threading import Lock
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from .block_format import BlockFit, BlockFormat
+from .blocks import reshaped
 from .blockscaled import BlockParams, get_format
 from .errors import QuantValueError
-from .layouts import pieces, unit_shape
+from .layouts import group_pieces, unit_shape
 from .ranges import ChannelRanges
-from .reduce import small_buffers
 from .schemes import QuantScheme
+from .sharing import in_turns
 from .trace import silent
 
 _PARTS = ("scale", "multiplier", "minimum", "origin")
 
 
-@small_buffers()
 def fit_blocks(array: npt.NDArray[Any], ch_axis: int, scheme: QuantScheme, observed: ChannelRanges) -> BlockParams:
     """The scales of ``array`` in the format of ``scheme``. NaN and infinities are left out, as zeros.
 
@@ -28,29 +30,51 @@ def fit_blocks(array: npt.NDArray[Any], ch_axis: int, scheme: QuantScheme, obser
     form = get_format(scheme.dtype, scheme.convention)
     size = scheme.group_size
     assert isinstance(size, int)
-    whole, axis = (array.reshape(1, -1), 0) if form.flat else (array, ch_axis)  # a flat block may straddle channels
-    _check(whole.size // whole.shape[axis], size, form, scheme)
-    shape = unit_shape(whole.shape, axis, "group", size)
+    moved = array.reshape(1, -1) if form.flat else np.moveaxis(array, ch_axis, 0)  # flat blocks may straddle channels
+    _check(moved.size // len(moved), size, form, scheme)
     overall = None if form.global_scale is None else _global_scale(form, scheme, observed)
-    dirty = bool((observed.n_nan + observed.n_inf).any())
-    parts: dict[str, npt.NDArray[Any]] = {}
-    for piece in pieces(whole, axis, "group", size, np.dtype(np.float32)):
-        x = piece.x if piece.axis == 1 else piece.x.T
-        x = np.where(np.isfinite(x), x, np.float32(0)) if dirty else x
-        rule = form.fit if len(x) == size else form.short_fit
-        assert rule is not None  # checked above
-        with np.errstate(over="ignore", under="ignore", divide="ignore", invalid="ignore"):
-            found = rule(x, scheme.scale_rule, overall, silent)
-        _keep(found, parts, shape, piece.units.index)
-    final = (shape[1],) if form.flat else shape
+    parts = _fitted(moved, size, form, scheme.scale_rule, overall, bool((observed.n_nan + observed.n_inf).any()))
     return BlockParams(
         dtype=scheme.dtype,
         convention=scheme.convention,
         ch_axis=None if form.flat else ch_axis,
         group_size=size,
         global_scale=None if overall is None else float(overall),
-        **{name: values.reshape(final) for name, values in parts.items()},
+        **{name: values.reshape(-1) if form.flat else values for name, values in parts.items()},
     )
+
+
+def _fitted(
+    moved: npt.NDArray[Any],
+    size: int,
+    form: BlockFormat,
+    scale_rule: str | None,
+    overall: np.float32 | None,
+    dirty: bool,
+) -> dict[str, npt.NDArray[Any]]:
+    """What the format's rule takes from the blocks of each channel of axis 0, each of shape (C, G).
+
+    Blocks are passed on as they lie in memory, one after the other; the rule sees them as columns. ``dirty``: whether
+    some value is not finite.
+    """
+    shape = unit_shape(moved.shape, 0, "group", size)
+    parts: dict[str, npt.NDArray[Any]] = {}
+    lock = Lock()
+
+    def work(turn: int, n: int) -> None:
+        for piece in islice(group_pieces(moved, size, np.dtype(np.float32)), turn, None, n):
+            x = np.where(np.isfinite(piece.x), piece.x, np.float32(0)) if dirty else piece.x
+            rule = form.fit if x.shape[1] == size else form.short_fit
+            assert rule is not None  # checked before
+            with np.errstate(over="ignore", under="ignore", divide="ignore", invalid="ignore"):
+                found = rule(x.T, scale_rule, overall, silent)
+            with lock:
+                _keep(found, parts, shape, piece.units.index)
+
+    # a thread that has to convert pieces first would convert those of the others as well
+    as_it_lies = moved.dtype == np.float32 and reshaped(moved, (shape[0], -1)) is not None
+    in_turns(moved.size if as_it_lies else 0, work)
+    return parts
 
 
 def _check(n: int, size: int, form: BlockFormat, scheme: QuantScheme) -> None:

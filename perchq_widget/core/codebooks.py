@@ -18,7 +18,7 @@ CHUNK = 1 << 15
 CELLS = 4096
 
 #: (numbers, their multiplier, their scale, output): what is looked up.
-Scaled = Callable[[FloatArray, FloatArray | None, FloatArray | None, FloatArray], None]
+Scaled = Callable[[FloatArray, FloatArray, FloatArray, FloatArray], None]
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -60,10 +60,10 @@ class Codebook:
 
         Numbers out of reach, infinities and NaN become ``unit`` times themselves, and so lie outside the list.
         """
-        work, index, unsure = (each[: x.size] for each in (desk.work, desk.index, desk.unsure))
-        self._cells(x, work, index)
+        index = desk.index[: x.size]
+        self._cells(x, desk.work[: x.size], index)
         np.take(self.table, index, out=out, mode="clip")
-        again = np.isnan(out, out=unsure).nonzero()[0]
+        again = np.isnan(out, out=desk.unsure[: x.size]).nonzero()[0]
         if again.size:
             out[again] = self._one_by_one(x[again])
 
@@ -117,20 +117,20 @@ def nearest(book: Codebook, scaled: Scaled, quotient: Formula) -> Kernel:
     """The kernel that scales numbers, as ``quotient`` says in words, and goes to the nearest value of the list."""
 
     def levels(x: FloatArray, p: Expanded, out: FloatArray) -> None:
+        assert p.multiplier is not None  # such formats always have one
         rows = min(max(1, CHUNK // x.shape[1]), len(x))  # so many stay in a core's own cache
         desk, value = Desk.of(rows * x.shape[1]), np.empty((rows, x.shape[1]), np.float32)
         for start in range(0, len(x), rows):
             part = slice(start, start + rows)
-            factors = (each if each is None or len(each) == 1 else each[part] for each in (p.multiplier, p.scale))
             here = value[: len(x) - start]
-            scaled(x[part], *factors, here)
+            multiplier, scale = (each if len(each) == 1 else each[part] for each in (p.multiplier, p.scale))
+            scaled(x[part], multiplier, scale, here)
             book.round(here.reshape(-1), out[part].reshape(-1, copy=False), desk)
 
     return Kernel("codebook", levels, (quotient, _nearest_value(book)), "to the nearest value, ties to the lower side")
 
 
-def _by_multiplier(x: FloatArray, multiplier: FloatArray | None, scale: FloatArray | None, out: FloatArray) -> None:
-    assert multiplier is not None  # such formats always have one
+def _by_multiplier(x: FloatArray, multiplier: FloatArray, scale: FloatArray, out: FloatArray) -> None:
     np.multiply(x, multiplier, out=out)
 
 

@@ -34,7 +34,7 @@ def fit(
 
         if given is not None:
             raise QuantValueError(
-                f"ranges are one per channel, and {scheme.dtype} takes a scale per block from its values: leave ranges out"
+                f"ranges are one per channel, and {scheme.dtype} takes one scale for each block: leave ranges out"
             )
         return fit_blocks(array, ch_axis, scheme, observed)
     dtype = rules.working_dtype(array.dtype)

@@ -168,6 +168,13 @@ def unit_shape(
     return (shape[ch_axis], groups_of(n // shape[ch_axis], group_size))
 
 
+def group_pieces(
+    channels: Array, size: int, dtype: np.dtype[Any], of: tuple[int, ...] | None = None
+) -> Iterator[Piece]:
+    """All groups of ``size`` of each channel of axis 0, as they lie: each is a row of a piece, which is contiguous."""
+    return _groups(channels, 0, size, dtype, of, across=False)
+
+
 def _groups(
     array: Array,
     ch_axis: int,

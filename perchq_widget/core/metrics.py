@@ -21,8 +21,8 @@ from .layouts import Piece, groups_of, pieces, straddling
 from .ranges import ChannelRanges
 from .reduce import clamp, count, dot, small_buffers, total
 
-_ROWS = 7
-_NOISE, _CROSS, _ABS, _MAX, _CLIPPED, _ZERO, _OVER = range(_ROWS)
+ROWS = 7
+NOISE, CROSS, ABS, MAX, CLIPPED, ZERO, OVER = range(ROWS)
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -70,6 +70,25 @@ class ChannelErrors:
     zeroed: npt.NDArray[np.int64]
     overflow: npt.NDArray[np.float64]
     groups: GroupErrors | None = None
+
+    @classmethod
+    def of(cls, ranges: ChannelRanges, sums: Array, keeps_zero: bool, groups: GroupErrors | None) -> ChannelErrors:
+        """From sums of shape (ROWS, C), whose zeros are counted among all values if ``keeps_zero``."""
+        return cls(
+            ranges.n_finite,
+            ranges.n_finite - ranges.n_zero,
+            ranges.signal,
+            sums[NOISE],
+            sums[CROSS],
+            ranges.abs_signal,
+            sums[ABS],
+            sums[MAX],
+            sums[CLIPPED].astype(np.int64),
+            # zeros stay zero, unless zero is off the grid: then they are not counted
+            np.maximum(sums[ZERO].astype(np.int64) - ranges.n_zero * keeps_zero, 0),
+            sums[OVER],
+            groups,
+        )
 
     @property
     def sqnr_db(self) -> npt.NDArray[np.float64]:
@@ -121,8 +140,12 @@ def channel_errors(array: Array, ch_axis: int, qparams: Parameters, ranges: Chan
 
     ``ranges`` of the same tensor tell which channels can clip at all and which hold values that are not finite.
     """
+    from .row_metrics import in_rows, row_errors
+
+    if in_rows(array, ch_axis, qparams, ranges):
+        return row_errors(array, ch_axis, qparams, ranges)
     n_channels = len(ranges.min_val)
-    sums = np.zeros((_ROWS, n_channels))
+    sums = np.zeros((ROWS, n_channels))
     array, dtype = as_carried(array, qparams.working_dtype)
     worker = _Worker(qparams, _Reach.of(qparams, ranges))
     granularity, size = qparams.layout
@@ -140,27 +163,13 @@ def channel_errors(array: Array, ch_axis: int, qparams: Parameters, ranges: Chan
                 worker.add(piece, params, sums[:, piece.channels])
             else:
                 _add_groups(worker, piece, params, sums[:, piece.channels], keeps)
-    return ChannelErrors(
-        ranges.n_finite,
-        ranges.n_finite - ranges.n_zero,
-        ranges.signal,
-        sums[_NOISE],
-        sums[_CROSS],
-        ranges.abs_signal,
-        sums[_ABS],
-        sums[_MAX],
-        sums[_CLIPPED].astype(np.int64),
-        # zeros stay zero, unless zero is off the grid: then they are not counted
-        np.maximum(sums[_ZERO].astype(np.int64) - ranges.n_zero * qparams.keeps_zero, 0),
-        sums[_OVER],
-        keeps,
-    )
+    return ChannelErrors.of(ranges, sums, qparams.keeps_zero, keeps)
 
 
 def _add_groups(worker: _Worker, piece: Piece, params: Expanded, sums: Array, keeps: GroupErrors | None) -> None:
     """Add a piece's groups up per channel, and keep what the table of groups needs."""
     n_channels = sums.shape[1]
-    lanes = np.zeros((_ROWS, piece.x.shape[piece.axis]))
+    lanes = np.zeros((ROWS, piece.x.shape[piece.axis]))
     if keeps is not None:
         where = (piece.channels, piece.groups)
         finite = worker.finite(piece)
@@ -170,10 +179,10 @@ def _add_groups(worker: _Worker, piece: Piece, params: Expanded, sums: Array, ke
             keeps.signal[where] = dot(x, x, piece.axis).reshape(n_channels, -1)
     worker.add(piece, params, lanes)
     if keeps is not None:
-        keeps.noise[where] = lanes[_NOISE].reshape(n_channels, -1)
-    each = lanes.reshape(_ROWS, n_channels, -1)
-    for row in range(_ROWS):
-        if row in (_MAX, _OVER):
+        keeps.noise[where] = lanes[NOISE].reshape(n_channels, -1)
+    each = lanes.reshape(ROWS, n_channels, -1)
+    for row in range(ROWS):
+        if row in (MAX, OVER):
             np.maximum(sums[row], each[row].max(1), out=sums[row])
         else:
             sums[row] += each[row].sum(1)
@@ -244,16 +253,16 @@ class _Worker:
             if self._may_clip(piece, params, e, finite, sums):
                 clamp(e.reshape(view), params.low, params.high, piece.across, other.reshape(view))
                 np.not_equal(e, other, out=mask)
-                sums[_CLIPPED] += counted(mask)
+                sums[CLIPPED] += counted(mask)
                 if self.reach.measured and not _lanes_are_units(piece):
                     np.subtract(e, other, out=e)
                     np.abs(e, out=e)
                     far = e if finite is None else np.where(finite, e, 0)
-                    np.maximum(sums[_OVER], far.max(1 - axis), out=sums[_OVER])
+                    np.maximum(sums[OVER], far.max(1 - axis), out=sums[OVER])
                 e, other = other, e
             self.qparams.decoder.values(e.reshape(view), params, e.reshape(view))
             np.equal(e, 0, out=mask)
-            sums[_ZERO] += counted(mask if self.keeps_zero else mask & (x != 0))
+            sums[ZERO] += counted(mask if self.keeps_zero else mask & (x != 0))
             self._add_sums(*self._errors(x, e, ones, finite, piece.channels), axis, sums)
 
     def _may_clip(self, piece: Piece, params: Expanded, e: Array, finite: Array | None, sums: Array) -> bool:
@@ -265,7 +274,7 @@ class _Worker:
         levels = e if finite is None else np.where(finite, e, 0)
         along = 1 - piece.axis
         over = np.maximum(levels.max(along) - params.high.ravel(), params.low.ravel() - levels.min(along))
-        np.maximum(sums[_OVER], over, out=sums[_OVER])
+        np.maximum(sums[OVER], over, out=sums[OVER])
         return bool((over > 0).any()) or finite is not None
 
     def _errors(
@@ -281,8 +290,8 @@ class _Worker:
         return x, e, ones
 
     def _add_sums(self, x: Array, e: Array, ones: Array, axis: int, sums: Array) -> None:
-        sums[_CROSS] += dot(x, e, axis)
-        sums[_NOISE] += dot(e, e, axis)
+        sums[CROSS] += dot(x, e, axis)
+        sums[NOISE] += dot(e, e, axis)
         np.abs(e, out=e)
-        sums[_ABS] += total(e, ones, axis)
-        np.maximum(sums[_MAX], e.max(1 - axis), out=sums[_MAX])
+        sums[ABS] += total(e, ones, axis)
+        np.maximum(sums[MAX], e.max(1 - axis), out=sums[MAX])

@@ -46,9 +46,7 @@ def _effective(scale: FloatArray, global_scale: np.float32 | None) -> tuple[Floa
     return scale, np.float32(1) / np.maximum(scale, LEAST)
 
 
-def _scaled(x: FloatArray, multiplier: FloatArray | None, scale: FloatArray | None, out: FloatArray) -> None:
-    assert multiplier is not None
-    assert scale is not None
+def _scaled(x: FloatArray, multiplier: FloatArray, scale: FloatArray, out: FloatArray) -> None:
     np.multiply(x, multiplier, out=out)
     short = np.isnan(multiplier)  # the mark of a short block
     if short.any():

@@ -53,6 +53,7 @@ def signed_rule(divisor: int) -> FitRule:
     """Q4_0 and Q5_0: d = the value of the largest magnitude, with its sign, over -8 or -16."""
 
     def fit(x: FloatArray, scale_rule: str | None, global_scale: np.float32 | None, note: Note) -> BlockFit:
+        x = np.ascontiguousarray(x)
         high, low = x.max(0), x.min(0)
         extreme = np.where(high >= -low, high, low)
         both = np.flatnonzero(high == -low)
@@ -69,6 +70,7 @@ def minimum_rule(steps: int) -> FitRule:
     """Q4_1 and Q5_1: d = (max - min) / 15 or 31, without zero in the range."""
 
     def fit(x: FloatArray, scale_rule: str | None, global_scale: np.float32 | None, note: Note) -> BlockFit:
+        x = np.ascontiguousarray(x)
         high, low = note("max", "max(x)", x.max(0), "of the block"), note("origin", "min(x)", x.min(0))
         with np.errstate(over="ignore"):
             d = note("d", f"(max - origin) / {steps}", (high - low) / np.float32(steps))
