@@ -59,7 +59,7 @@ def test_groups_by_typing_a_size(shown: Page) -> None:
     assert field.input_value() == "128"
     field.fill("32")
     field.press("Enter")
-    page.page.locator(".perchq-caption", has_text="group of 32").first.wait_for()
+    page.page.locator(".perchq-explain h4", has_text="of 8, elements").wait_for()
     field.fill("100")
     field.press("Enter")
     page.page.locator(".perchq-note", has_text="must divide").wait_for()
