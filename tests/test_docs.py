@@ -9,7 +9,8 @@ import shutil
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -148,16 +149,63 @@ def test_notebooks_are_stored_clean(path: Path) -> None:
     assert not any(cell.outputs or cell.execution_count for cell in code)
 
 
+@pytest.fixture(scope="module")
+def outputs_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], list[Any]]:
+    """The outputs of a notebook's cells, from a kernel of its own in a folder like the checkout's; run once each."""
+
+    @cache
+    def run(path: Path) -> list[Any]:
+        root = tmp_path_factory.mktemp("notebooks")
+        shutil.copytree(ROOT / "notebooks", root / "notebooks", ignore=shutil.ignore_patterns("exports"))
+        target = root / path.relative_to(ROOT)
+        subprocess.run(
+            [sys.executable, "-m", "nbconvert", "--to", "notebook", "--execute", "--inplace", str(target)],
+            check=True, capture_output=True, timeout=300,
+        )  # fmt: skip
+        return [out for cell in nbformat.read(target, as_version=4).cells for out in cell.get("outputs", [])]
+
+    return run
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.name)
-def test_notebooks_run(path: Path, folder: Path) -> None:
-    """Every cell runs without error or warning, in a kernel of its own."""
-    target = folder / path.relative_to(ROOT)
-    subprocess.run(
-        [sys.executable, "-m", "nbconvert", "--to", "notebook", "--execute", "--inplace", str(target)],
-        check=True, capture_output=True, timeout=300,
-    )  # fmt: skip
-    outputs = [out for cell in nbformat.read(target, as_version=4).cells for out in cell.get("outputs", [])]
+def test_notebooks_run(path: Path, outputs_of: Callable[[Path], list[Any]]) -> None:
+    """Every cell runs without error or warning."""
+    outputs = outputs_of(path)
     assert outputs
     noise = [out for out in outputs if out.output_type == "error" or out.get("name") == "stderr"]
     assert not noise
+
+
+def conventions_of(dtype: str) -> list[str]:
+    from perchq_widget.core.conventions import CONVENTIONS
+
+    return [name for name, rules in CONVENTIONS.items() if dtype in rules.formats]
+
+
+def variants_of_formats() -> list[str]:
+    """Every format, MX with each scale rule and nvfp4 in each dialect."""
+    from perchq_widget.core.grids import DTYPES
+    from perchq_widget.core.runtimes.ocp import FORMATS, SCALE_RULES
+
+    plain = [dtype for dtype in DTYPES if dtype not in (*FORMATS, "nvfp4")]
+    mx = [f"{dtype}, {rule}" for dtype in FORMATS for rule in SCALE_RULES]
+    return [*plain, *mx, *(f"nvfp4, {name}" for name in conventions_of("nvfp4"))]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "rows"),
+    [("conventions", lambda: conventions_of("qint8")), ("formats", variants_of_formats)],
+    ids=["conventions", "formats"],
+)
+def test_tours_leave_nothing_out(
+    name: str, rows: Callable[[], list[str]], outputs_of: Callable[[Path], list[Any]]
+) -> None:
+    """A row for every convention with 8-bit weights, or for every format; and no line wider than 100 characters."""
+    outputs = outputs_of(ROOT / "notebooks" / f"{name}.ipynb")
+    tables = [out["data"]["text/plain"] for out in outputs if out.output_type != "stream"]
+    printed = [out["text"] for out in outputs if out.output_type == "stream"]
+    lines = [line for text in tables for line in text.splitlines()]
+    assert [row for row in rows() if not any(line.startswith(f"{row} ") for line in lines)] == []
+    assert max(len(line) for text in (*tables, *printed) for line in text.splitlines()) <= 100
