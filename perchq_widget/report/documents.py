@@ -9,9 +9,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from perchq_widget.core.codec import Parameters
 from perchq_widget.core.errors import LineError
 from perchq_widget.core.findings import Finding
-from perchq_widget.core.qparams import QParams
 from perchq_widget.core.schemes import QuantScheme
 from perchq_widget.report import document as documents
 from perchq_widget.report.display import display_data
@@ -21,6 +21,7 @@ from perchq_widget.report.reproduce import Code, notebook_code, reproduce
 from perchq_widget.report.text import clean_name, plural
 from perchq_widget.study.channels import ChannelTable
 from perchq_widget.study.explain import Explanation, explain
+from perchq_widget.study.groups import group_frame
 from perchq_widget.study.histogram import ChannelHistogram, channel_histogram
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ class ChannelReport:
         return self.study.scheme
 
     @property
-    def qparams(self) -> QParams:
+    def qparams(self) -> Parameters:
         """Scale and zero point, to be applied with :func:`perchq_widget.quantize`."""
         return self.study.qparams
 
@@ -104,9 +105,20 @@ class ChannelReport:
         """Distribution of one channel (name or number) beside its quantization range."""
         return channel_histogram(self.study, channel, bins)
 
-    def explain(self, channel: int | str, value: float | None = None) -> Explanation:
-        """The formulas in use with one channel's numbers put in, for ``value`` or the channel's own sample."""
-        return explain(self.study, channel, value)
+    def explain(self, channel: int | str, value: float | None = None, group: int | None = None) -> Explanation:
+        """The formulas in use with one channel's numbers put in, for ``value`` or the channel's own sample.
+
+        A tensor's own sample is the channel's largest magnitude. Where a channel has several scales, the one that it
+        meets is followed, or that of ``group``, numbered as in :meth:`groups`.
+        """
+        return explain(self.study, channel, value, group)
+
+    def groups(self) -> pd.DataFrame:
+        """One row per group, where scales are shared over groups, blocks or tokens; reads the tensor again.
+
+        Columns: see :func:`perchq_widget.study.groups.group_frame`.
+        """
+        return group_frame(self.study)
 
     def codes(self) -> npt.NDArray[Any]:
         """Codes in the tensor's shape; reads the tensor again."""

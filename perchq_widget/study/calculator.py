@@ -22,6 +22,8 @@ from perchq_widget.core.trace import silent
 from perchq_widget.sources.lines import COLUMNS, Line, ParsedLines
 
 from .channels import CALCULATOR_COLUMNS, ChannelTable
+from .derivation import rule_of
+from .element_steps import is_integer
 
 INT64 = np.iinfo(np.int64)
 Columns = dict[str, Any]
@@ -38,7 +40,10 @@ class _Fit:
         """The usable lines and their parameters."""
         keep = [not problem for problem in self.problems]
         some = None if self.params.exact is None else tuple(np.array(self.params.exact, object)[keep])
-        params = Params(self.params.scale[keep], self.params.zero_point[keep], some)
+        factors = self.params.multiplier
+        params = Params(
+            self.params.scale[keep], self.params.zero_point[keep], some, None if factors is None else factors[keep]
+        )
         return [line for line, usable in zip(lines, keep, strict=True) if usable], params
 
 
@@ -84,13 +89,11 @@ def _line_errors(lines: tuple[Line, ...], problems: list[str]) -> list[LineError
 def _fit_exact(parsed: ParsedLines, scheme: QuantScheme) -> _Fit:
     """The textbook formulas on the decimals as typed."""
     rule = exact.symmetric_params if scheme.symmetric else exact.affine_params
+    low, high = int(scheme.quant_min), int(scheme.quant_max)
     found, problems = [], []
     for line in parsed.rows:
         first, second, _ = line.exact
-        if parsed.mode == "ranges":
-            each = rule(first, second, scheme.quant_min, scheme.quant_max)
-        else:
-            each = exact.ExactParams(first, int(second))
+        each = rule(first, second, low, high) if parsed.mode == "ranges" else exact.ExactParams(first, int(second))
         problem = ""
         if abs(each.zero_point) >= LARGEST_ZERO_POINT:
             problem = "the range is so narrow beside its distance from zero that zero_point would pass 2^53; widen it"
@@ -113,7 +116,8 @@ def _fit_runtime(parsed: ParsedLines, scheme: QuantScheme, rules: Convention) ->
         problems = [p or _zero_point_problem(int(zero), scheme) for p, zero in zip(problems, zero_point, strict=True)]
     else:
         with np.errstate(over="ignore", invalid="ignore"):
-            params = rules.range_rule(_cast(columns[0], rules), _cast(columns[1], rules), scheme, silent)
+            ends = _cast(columns[0], rules), _cast(columns[1], rules)
+            params = rule_of(scheme, rules)(*ends, scheme, silent)
     usable = np.isfinite(params.scale) & (params.scale > 0)
     problems = [p or ("" if ok else _scale_problem(rules)) for p, ok in zip(problems, usable, strict=True)]
     return _Fit(params, problems)
@@ -160,7 +164,7 @@ def _ends(lines: list[Line], qparams: QParams, mode: str) -> tuple[npt.NDArray[A
 def _exact_columns(lines: list[Line], qparams: QParams) -> Columns:
     """Every figure from fractions, converted to float64 at the very end."""
     assert qparams.exact is not None
-    ends = qparams.quant_min, qparams.quant_max
+    ends = int(qparams.quant_min), int(qparams.quant_max)
     values = [line.exact[2] for line in lines]
     samples = [exact.quantize_sample(x, each, *ends) for x, each in zip(values, qparams.exact, strict=True)]
     pairs = list(zip(values, samples, strict=True))
@@ -179,18 +183,20 @@ def _exact_columns(lines: list[Line], qparams: QParams) -> Columns:
 
 
 def _runtime_columns(lines: list[Line], qparams: QParams) -> Columns:
-    """Values as the runtime sees them (float32), their errors in float64."""
+    """Values as the runtime sees them (float32), their errors in float64. Codes of a float format are its values."""
     x = np.array([line.values[2] for line in lines], np.float64).astype(qparams.rules.dtype)
     raw = raw_codes(x, qparams, one_channel(slice(None), qparams, 0, 1)).astype(np.float64)
-    codes = np.clip(raw, qparams.quant_min, qparams.quant_max).astype(np.int64)
-    back = dequantize(codes, qparams).astype(np.float64)
+    codes = np.clip(raw, qparams.quant_min, qparams.quant_max)
+    back = dequantize(codes.astype(qparams.code_dtype), qparams).astype(np.float64)
     size, error = np.abs(x.astype(np.float64)), np.abs(back - x)
     with np.errstate(divide="ignore"):
         signal_log, noise_log = 2 * np.log10(size), 2 * np.log10(error)
-    limits = -(2.0**63), np.nextafter(2.0**63, 0)  # the ends of int64, as float64
+    if is_integer(qparams):
+        limits = -(2.0**63), np.nextafter(2.0**63, 0)  # the ends of int64, as float64
+        raw, codes = np.clip(raw, *limits).astype(np.int64), codes.astype(np.int64)
     return {
         "scale": qparams.scale.astype(np.float64),
-        "raw_quantized": np.clip(raw, *limits).astype(np.int64),
+        "raw_quantized": raw,
         "quantized": codes,
         "dequantized": back,
         "clipped": raw != codes,

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from perchq_widget.core.codec import Parameters
 from perchq_widget.core.elements import dequantize, fake_quantize, quantize
 from perchq_widget.core.errors import LineError, QuantTypeError, QuantValueError
 from perchq_widget.core.findings import Finding
-from perchq_widget.core.qparams import QParams
+from perchq_widget.core.metrics import GroupErrors
 from perchq_widget.core.schemes import QuantScheme
 
 if TYPE_CHECKING:
@@ -38,7 +39,8 @@ class ChannelTable:
     ``kind``: "ranges" or "params" (calculator) or "tensor". ``frame`` has one row per channel with the columns of
     CALCULATOR_COLUMNS or TENSOR_COLUMNS. ``range_from`` says where the range came from ("minmax", "given ranges",
     "given qparams", "lines"); ``calibration`` holds given ranges. ``array`` is the tensor itself (a reference, so
-    that codes can be made on demand), ``lines`` the calculator's parsed input.
+    that codes can be made on demand), ``groups`` the errors of each channel's groups where scales are shared over
+    such, ``lines`` the calculator's parsed input.
     """
 
     kind: str
@@ -46,7 +48,7 @@ class ChannelTable:
     frame: pd.DataFrame
     summary: dict[str, Any]
     scheme: QuantScheme
-    qparams: QParams
+    qparams: Parameters
     findings: tuple[Finding, ...]
     ch_axis: int
     range_from: str
@@ -55,6 +57,7 @@ class ChannelTable:
     tensor_dtype: str | None = None
     calibration: tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]] | None = field(default=None, repr=False)
     array: npt.NDArray[Any] | None = field(default=None, repr=False)
+    groups: GroupErrors | None = field(default=None, repr=False)
     lines: ParsedLines | None = field(default=None, repr=False)
 
     @property

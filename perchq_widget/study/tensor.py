@@ -15,7 +15,7 @@ from perchq_widget.core.conventions import require_allowed, symmetric_zero_point
 from perchq_widget.core.elements import check_layout, one_channel, raw_codes, require_qparams
 from perchq_widget.core.errors import QuantTypeError, QuantValueError
 from perchq_widget.core.fitting import fit
-from perchq_widget.core.metrics import ChannelErrors, channel_errors, decibels, percent
+from perchq_widget.core.metrics import ChannelErrors, GroupErrors, channel_errors, decibels, percent
 from perchq_widget.core.qparams import QParams
 from perchq_widget.core.ranges import ChannelRanges, channel_ranges
 from perchq_widget.core.rules import finding_names, findings_of
@@ -71,6 +71,7 @@ def analyze_table(array: npt.NDArray[Any], request: Request) -> ChannelTable:
         tensor_dtype=array.dtype.name,
         calibration=None if request.ranges is None else _given_ranges(request.ranges, len(names)),
         array=array,
+        groups=errors.groups,
     )
 
 
@@ -243,6 +244,19 @@ def _summary(frame: Any, observed: ChannelRanges, errors: ChannelErrors, qparams
         "exact_channels": int(np.isposinf(sqnr).sum()),
         "scale_min": float(frame["scale"].min()),
         "scale_max": float(frame["scale"].max()),
+        **({} if errors.groups is None else _group_summary(errors.groups, [str(name) for name in frame["channel"]])),
+    }
+
+
+def _group_summary(groups: GroupErrors, names: list[str]) -> dict[str, Any]:
+    """Over all groups of all channels; the worst one by its channel and number."""
+    sqnr = groups.sqnr_db
+    channel, group = np.unravel_index(int(np.argmin(sqnr)), sqnr.shape)
+    middle = (sqnr.size - 1) // 2
+    return {
+        "worst_group": f"{names[int(channel)]}, group {group}",
+        "worst_group_sqnr_db": float(sqnr[channel, group]),
+        "median_group_sqnr_db": float(np.partition(sqnr, middle, axis=None)[middle]),
     }
 
 

@@ -32,20 +32,23 @@ def test_steps_end_at_the_table(convention, dtype, scheme, mode) -> None:
         assert float(steps["SQNR"].removesuffix(" dB")) == pytest.approx(row.sqnr_db, rel=1e-5)
 
 
-def test_reduce_range_is_explained() -> None:
-    report = pq.calculate("act,-53.584,34.898,3", dtype="quint8", reduce_range=True, convention="pytorch")
-    text = report.explain("act").to_text()
-    assert "reduce_range takes one bit away" in text
-    assert "88.482 / 127 = 0.69670862" in text
-    assert results(report.explain(0))["zero_point"] == "77"
-    assert results(report.explain(0))["codes"] == "0..127"
+@pytest.mark.parametrize("convention", ["calculator", "pytorch"])
+def test_reduce_range_is_explained(convention) -> None:
+    report = pq.calculate("act,-53.584,34.898,3", dtype="quint8", reduce_range=True, convention=convention)
+    steps = {step.name: step for step in report.explain("act").steps}
+    assert steps["codes"].result == "0..127"
+    assert steps["codes"].note == "quint8 has 0..255; reduce_range takes one bit away"
+    assert steps["range"].result == "-53.584..34.898"
+    assert steps["scale"].numbers == "(34.898 - (-53.584)) / (127 - 0) = 88.482 / 127"
+    assert "88.482 / 127 = 0.6967086" in report.explain("act").to_text()
+    assert steps["zero_point"].result == "77"
 
 
 def test_the_tie_shows() -> None:
     steps = {step.name: step for step in pq.calculate(EXAMPLE_LINES).explain("filter_1").steps}
     assert steps["quotient"].result == "-31.5"
+    assert steps["level"].note == "half away from zero, exact"
     assert steps["raw code"].numbers == "-32 + (-8)"
-    assert steps["raw code"].note == "half away from zero"
 
 
 def test_tensor_channels_explain_their_largest_value_or_a_given_one() -> None:

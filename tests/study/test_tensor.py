@@ -108,7 +108,7 @@ def test_given_ranges_and_parameters() -> None:
         ({"ranges": (np.zeros(3), np.ones(3))}, "ranges must be"),
         ({"qparams": pq.choose_qparams(-1, 1), "scheme": "affine"}, "qparams already says what scheme would"),
         ({"qparams": pq.choose_qparams(-1, 1), "dtype": "quint8"}, "qparams already says what dtype would"),
-        ({"qparams": pq.choose_qparams([0], [1])}, "qparams has 1 scales, but axis 0 has 12 channels"),
+        ({"qparams": pq.choose_qparams([0], [1])}, "the tensor has 12 channels on axis 0 but scale has 1"),
         ({"dtype": "quint8", "narrow_range": True}, "not allowed"),
     ],
 )
