@@ -75,7 +75,7 @@ BITSANDBYTES = Convention(
             dtype="nf4", grid=CodebookGrid("nf4", 4, tuple(NF4.tolist()), np.dtype(np.uint8)),
             code_dtype=np.dtype(np.uint8), scale_dtype=np.dtype(np.float32), fit=nf4_fit, short_fit=short_fit,
             effective=_effective, kernel=KERNEL, decoder=STEPS, codes_of=BOOK.index_of,
-            levels_of=lambda codes: NF4[codes], flat=True,
+            levels_of=lambda codes: np.take(NF4, codes, mode="clip"), flat=True,
         ),
     ),
     short_group=True,

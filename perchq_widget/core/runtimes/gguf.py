@@ -156,7 +156,8 @@ GGUF_BLOCKS = (
     BlockFormat(
         dtype="gguf_mxfp4", grid=CodebookGrid("gguf_mxfp4", 4, tuple(_LISTED.tolist()), UINT8), code_dtype=UINT8,
         scale_dtype=E8M0, fit=mxfp4_fit, effective=_half_powers, kernel=nearest_product(BOOK), decoder=STEPS,
-        codes_of=lambda levels: _CODE_AT[BOOK.index_of(levels)], levels_of=lambda codes: DOUBLED[codes],
+        codes_of=lambda levels: _CODE_AT[BOOK.index_of(levels)],
+        levels_of=lambda codes: np.take(DOUBLED, codes, mode="clip"),
     ),
 )  # fmt: skip
 GGUF = Convention(

@@ -11,11 +11,12 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
-from ..block_format import BlockFit, BlockFormat, FitRule, largest_of, plain_levels
+from ..block_format import BlockFit, BlockFormat, FitRule, largest_of
 from ..block_kernels import POSITIVE_ZERO, SIGN_OF_QUOTIENT, STEPS
 from ..codebooks import codebook, nearest_product
 from ..grids import CodebookGrid, float_grid
 from ..kernels import CAST_PRODUCT, CAST_QUOTIENT, FloatArray, Kernel
+from ..small_floats import codes_in, values_of
 from ..trace import Note
 from .ocp import (
     BIAS,
@@ -25,7 +26,6 @@ from .ocp import (
     RECIPROCALS,
     Element,
     as_scale,
-    cast_codes,
     exponent_of,
     powers,
 )
@@ -106,7 +106,7 @@ def _scale_over_global(scale: Any, global_scale: np.float32 | None) -> tuple[Flo
 def _nvfp4(fit: FitRule, **others: Any) -> BlockFormat:
     return BlockFormat(
         dtype="nvfp4", grid=E2M1, code_dtype=E2M1.storage, scale_dtype=SCALE, fit=fit,
-        codes_of=cast_codes(E2M1.storage), levels_of=plain_levels, **others,
+        codes_of=codes_in(E2M1.storage), levels_of=values_of, **others,
     )  # fmt: skip
 
 
@@ -151,14 +151,14 @@ def compressed_mx_rule(element: Element, mantissa_bits: int) -> FitRule:
 def _mx(dtype: str, grid: Any, fit: FitRule, kernel: Kernel, factors: FloatArray | None, **others: Any) -> BlockFormat:
     return BlockFormat(
         dtype=dtype, grid=grid, code_dtype=grid.storage, scale_dtype=E8M0, fit=fit, kernel=kernel, decoder=STEPS,
-        effective=powers(POWERS, factors), codes_of=cast_codes(grid.storage), levels_of=plain_levels, **others,
+        effective=powers(POWERS, factors), codes_of=codes_in(grid.storage), levels_of=values_of, **others,
     )  # fmt: skip
 
 
 MODELOPT_BLOCKS = (
     _nvfp4(
         modelopt_fit, short_fit=modelopt_fit, global_scale=span_share, effective=_scale_times_global,
-        kernel=SIGN_OF_QUOTIENT, decoder=POSITIVE_ZERO,
+        step_text="block_scale * global_scale", kernel=SIGN_OF_QUOTIENT, decoder=POSITIVE_ZERO,
     ),
     _mx(
         "mxfp4", CodebookGrid("mxfp4", 4, _SIGNED_HALVES, E2M1.storage), modelopt_mx_fit,
@@ -166,12 +166,15 @@ MODELOPT_BLOCKS = (
     ),
 )  # fmt: skip
 TORCHAO_BLOCKS = (
-    _nvfp4(torchao_fit, global_scale=span_share, effective=_torchao_effective, kernel=CAST_PRODUCT, decoder=STEPS),
+    _nvfp4(
+        torchao_fit, global_scale=span_share, effective=_torchao_effective, step_text="global_scale * block_scale",
+        factor_text="(1 / global_scale) / block_scale", kernel=CAST_PRODUCT, decoder=STEPS,
+    ),
 )
 COMPRESSED_TENSORS_BLOCKS = (
     _nvfp4(
-        compressed_fit, global_scale=inverse_share, effective=_scale_over_global, kernel=SIGN_OF_QUOTIENT,
-        decoder=STEPS,
+        compressed_fit, global_scale=inverse_share, effective=_scale_over_global,
+        step_text="block_scale / global_scale", kernel=SIGN_OF_QUOTIENT, decoder=STEPS,
     ),
     _mx("mxfp4", E2M1, compressed_mx_rule(Element.of(E2M1), 1), SIGN_OF_QUOTIENT, None),
     _mx("mxfp8_e4m3fn", E4M3, compressed_mx_rule(Element.of(E4M3), 1), CAST_QUOTIENT, None),

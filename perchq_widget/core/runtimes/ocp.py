@@ -8,11 +8,12 @@ import ml_dtypes
 import numpy as np
 import numpy.typing as npt
 
-from ..block_format import BlockFit, BlockFormat, Effective, FitRule, largest_of, plain_levels
+from ..block_format import BlockFit, BlockFormat, Effective, FitRule, largest_of
 from ..block_kernels import STEPS
 from ..grids import FloatGrid, Grid, IntGrid, float_grid
 from ..kernels import CAST_PRODUCT, K1, FloatArray
 from ..record import SYMMETRIC, Convention, Support
+from ..small_floats import codes_in, values_of
 from ..trace import Note
 
 E8M0 = np.dtype(ml_dtypes.float8_e8m0fnu)
@@ -116,18 +117,13 @@ def powers(steps: FloatArray, factors: FloatArray | None) -> Effective:
     return effective
 
 
-def cast_codes(storage: np.dtype[Any]) -> Any:
-    """Levels on a float format's grid as its codes."""
-    return lambda levels: levels.astype(storage)
-
-
 def _float_blocks(dtype: str) -> BlockFormat:
     grid = float_grid(ELEMENTS[dtype])
     rule = mx_rule(Element.of(grid))
     return BlockFormat(
         dtype=dtype, grid=grid, code_dtype=grid.storage, scale_dtype=E8M0, fit=rule, short_fit=rule,
         effective=powers(POWERS, _floor_factor()), kernel=CAST_PRODUCT, decoder=STEPS,
-        codes_of=cast_codes(grid.storage), levels_of=plain_levels,
+        codes_of=codes_in(grid.storage), levels_of=values_of,
     )  # fmt: skip
 
 
@@ -143,7 +139,7 @@ def _int_blocks() -> BlockFormat:
 
     return BlockFormat(
         dtype="mxint8", grid=grid, code_dtype=np.dtype(np.int8), scale_dtype=E8M0, fit=without_multiplier,
-        short_fit=without_multiplier, effective=powers(steps, None), kernel=K1, decoder=STEPS,
+        short_fit=without_multiplier, step_text="scale / 64", effective=powers(steps, None), kernel=K1, decoder=STEPS,
     )  # fmt: skip
 
 
