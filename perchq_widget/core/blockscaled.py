@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .block_format import BlockFormat
+from .codec import outline
 from .conventions import conventions_with, get_convention
 from .errors import QuantValueError
 from .given_blocks import checked_beside, checked_global, checked_scale, checked_size, require_finite
@@ -36,16 +37,16 @@ def element_grid(dtype: str) -> Grid:
     return get_format(dtype, conventions_with(dtype)[0]).grid
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
+@dataclass(frozen=True, eq=False, kw_only=True, repr=False)
 class BlockParams:
     """The scales of a tensor in a shared-scale format.
 
     ``scale``, in the dtype that stores it, has shape (C, G) for G blocks of ``group_size`` elements in each channel of
     ``ch_axis``; of a format whose blocks run over the flattened tensor (nf4), shape (blocks,) with ``ch_axis=None``.
     ``minimum``, of scale's shape, is added to every value where the format has one. ``global_scale`` is the one float32
-    number of the two-level formats. ``multiplier`` and ``origin``, of scale's shape, are what values are multiplied by
-    and what is taken off before, where codes come from a scale and a minimum before they were rounded for storage;
-    without them the stored ones serve.
+    number of the two-level formats, as the runtime stores it: under compressed-tensors the inverse of the others'.
+    ``multiplier`` and ``origin``, of scale's shape, are what values are multiplied by and what is taken off before,
+    where codes come from a scale and a minimum before they were rounded for storage; without them the stored ones serve.
     """
 
     scale: npt.NDArray[Any]
@@ -211,6 +212,10 @@ class BlockParams:
         return Expanded(
             scale, inverse, zero, low, high, form.grid, across, multiplier=multiplier, minimum=minimum, origin=origin
         )
+
+    def __repr__(self) -> str:
+        overall = "" if self.global_scale is None else f", global_scale {float(self.global_scale):.6g}"
+        return f"<BlockParams {outline(self)}{overall}>"
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, BlockParams):

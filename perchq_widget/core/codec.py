@@ -107,3 +107,14 @@ class Parameters(Protocol):
 
     def represented(self) -> tuple[FloatArray, FloatArray]:
         """The real values of quant_min and quant_max, float64, of scale's shape."""
+
+
+def outline(params: Parameters) -> str:
+    """One line for a repr: format, what shares a scale, convention, and the span of the scales."""
+    size = params.group_size
+    of = "" if size is None else f" of {size}" if isinstance(size, int) else f" of {size[0]}x{size[1]}"
+    where = "" if params.ch_axis is None else f", ch_axis {params.ch_axis}"
+    low, high = (float(end) for end in (params.scale.min(), params.scale.max()))
+    span = f"scale {low:.6g}" if low == high else f"scales {low:.6g} to {high:.6g}"
+    shape = "" if params.scale.ndim == 0 else f" of shape {params.scale.shape}"
+    return f"{params.dtype}, per {params.granularity}{of}{where}, {params.convention}, {span}{shape}"

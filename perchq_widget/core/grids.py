@@ -76,6 +76,11 @@ class IntGrid:
         return self.quant_max - self.quant_min + 1
 
     @property
+    def levels(self) -> Array:
+        """The codes in force, ascending, float64."""
+        return np.arange(self.quant_min, self.quant_max + 1, dtype=np.float64)
+
+    @property
     def top_step(self) -> float:
         """The distance between the two highest codes."""
         return 1.0
@@ -112,6 +117,11 @@ class FloatGrid:
     def n_levels(self) -> int:
         """How many different finite values there are."""
         return len(_finite_values(self.storage))
+
+    @property
+    def levels(self) -> Array:
+        """The finite values, ascending, float64."""
+        return np.array(_finite_values(self.storage))
 
     @property
     def has_negative_zero(self) -> bool:
@@ -183,6 +193,11 @@ class CodebookGrid:
     def n_levels(self) -> int:
         """How many different values there are."""
         return len(set(self.values))
+
+    @property
+    def levels(self) -> Array:
+        """The different values, ascending, float64."""
+        return np.array(sorted(set(self.values)))
 
     @property
     def top_step(self) -> float:

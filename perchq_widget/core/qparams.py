@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .checks import as_numbers, check_ranges
+from .codec import outline
 from .conventions import get_convention, require_allowed
 from .defaults import settled
 from .errors import QuantValueError
@@ -23,7 +24,7 @@ from .schemes import GroupSize, QuantScheme, check_group_size
 from .trace import silent
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
+@dataclass(frozen=True, eq=False, kw_only=True, repr=False)
 class QParams:
     """Scale and zero point with all that is needed to apply them: real = (code - zero_point) * scale.
 
@@ -157,7 +158,9 @@ class QParams:
 
     @property
     def overhead_bits(self) -> int:
-        """Bits of all scales and, under an affine scheme, zero points of a code's width."""
+        """Bits of all scales and, under an affine scheme, zero points of a code's width; none for a plain cast."""
+        if self.dtype in FLOAT_DTYPES and bool((self.scale == 1).all()):
+            return 0
         moved = self.dtype not in FLOAT_DTYPES and bool(self.zero_point.any())
         return self.scale.size * (8 * self.scale.dtype.itemsize + self.grid.bits * moved)
 
@@ -208,6 +211,9 @@ class QParams:
             return self.exact
         where = units.take(np.arange(self.scale.size).reshape(self.scale.shape)).ravel()
         return tuple(self.exact[index] for index in where)
+
+    def __repr__(self) -> str:
+        return f"<QParams {outline(self)}, codes {self.quant_min:g}..{self.quant_max:g}>"
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, QParams):

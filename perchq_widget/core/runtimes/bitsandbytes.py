@@ -60,7 +60,7 @@ def _quotient(known: Mapping[str, Any]) -> Any:
 KERNEL = nearest(
     BOOK,
     _scaled,
-    Formula("quotient", "x * multiplier", _quotient, "a last short block is divided by its scale instead"),
+    Formula("quotient", "x * multiplier", _quotient, "a short last block would be divided by its scale"),
 )
 
 BITSANDBYTES = Convention(
