@@ -46,7 +46,8 @@ class BlockParams:
     ``minimum``, of scale's shape, is added to every value where the format has one. ``global_scale`` is the one float32
     number of the two-level formats, as the runtime stores it: under compressed-tensors the inverse of the others'.
     ``multiplier`` and ``origin``, of scale's shape, are what values are multiplied by and what is taken off before,
-    where codes come from a scale and a minimum before they were rounded for storage; without them the stored ones serve.
+    where codes come from a scale and a minimum that were not yet rounded for storage; without them the stored ones
+    serve.
     """
 
     scale: npt.NDArray[Any]
