@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import bqplot as bq
 import numpy as np
 
-from ..report.text import escape, format_number, short_number
+from ..report.text import code_text, escape, format_number, short_number
 from . import marks as m
 from .charts import span
 
@@ -82,22 +82,32 @@ class NumberLine:
             self._draw_near(hist, sample, after)
 
     def _draw_near(self, hist: ChannelHistogram, sample: float, after: float) -> None:
-        here = round(after / hist.scale) + hist.zero_point
-        codes = here + np.arange(-_SIDE, _SIDE + 1)
-        there = (codes >= hist.quant_min) & (codes <= hist.quant_max)
-        at = (codes - hist.zero_point) * hist.scale
-        reach = max((_SIDE + 0.6) * hist.scale, 1.15 * abs(sample - after))
+        at = np.array(hist.near_values)
+        here = int(np.argmin(np.abs(at - after)))
+        furthest = float(np.abs(at - after).max()) or hist.scale
+        reach = max((_SIDE + 0.6) / _SIDE * furthest, 1.15 * abs(sample - after))
         m.set_bounds(self._near, *m.drawable([after - reach, after + reach]))
-        named = there if reach < 2 * _SIDE * hist.scale else codes == here  # a sample far off squeezes the steps
+        named = _named(at, here, 2 * reach)
         # One path for all steps: a missing y is a gap in it, but not at its end, where bqplot puts a label.
-        steps = np.tile([-0.3, 0.3, np.nan], int(there.sum()))
-        m.set_xy(self._levels, np.repeat(m.drawable(at[there].tolist()), 3)[:-1], steps[:-1])
+        steps = np.tile([-0.3, 0.3, np.nan], at.size)
+        m.set_xy(self._levels, np.repeat(m.drawable(at.tolist()), 3)[:-1], steps[:-1])
         # bqplot draws labels of old and new data together while their number changes: it stays the same.
+        rest = 2 * _SIDE + 1 - at.size
+        texts = [code_text(code) if known else "" for code, known in zip(hist.near_codes, named, strict=True)]
         with self._names.hold_sync(), self._names.hold_trait_notifications():
-            self._names.x = m.drawable(at.tolist())
-            self._names.text = np.array([str(code) if known else "" for code, known in zip(codes, named, strict=True)])
+            self._names.x = m.drawable([*at.tolist(), *[after] * rest])
+            self._names.text = np.array([*texts, *[""] * rest])
         m.set_xy(self._before, m.drawable([sample]), [0.0])
         m.set_xy(self._after, m.drawable([after]), [0.0])
+
+
+def _named(at: m.Floats, here: int, width: float) -> list[bool]:
+    """Which of the codes at ``at`` have room for a name: the sample's own, and what is not too near to a named one."""
+    known = [at[here]]
+    for value in at:
+        if all(abs(value - other) > width / 16 for other in known):
+            known.append(value)
+    return [bool(value in known) for value in at]
 
 
 def _seen(ends: list[float], room: float) -> list[float]:
@@ -110,19 +120,22 @@ def _known(value: float | None) -> float:
     return float("nan") if value is None else value
 
 
-def _steps(step: float) -> str:
-    """How far a value lands from the sample; in full only while that says something."""
+def _off(hist: ChannelHistogram) -> str:
+    """How far the value lands from the sample: in steps where all are equal, and in full while that says something."""
+    back, sample = _known(hist.dequantized), _known(hist.sample)
+    if isinstance(hist.quant_min, float):
+        return f"{back - sample:+.3g}"
+    step = back / hist.scale - sample / hist.scale
     return f"{step:+.2f} steps" if abs(step) < 1000 else f"{short_number(step, 3)} steps"
 
 
 def _line_legend(hist: ChannelHistogram) -> str:
     keys = [
         m.swatch(m.BLUE, f"range {span(hist.min_val, hist.max_val)}"),
-        m.swatch(m.SKY, f"codes {hist.quant_min}…{hist.quant_max} represent {span(hist.quant_lo, hist.quant_hi)}"),
+        m.swatch(m.SKY, f"codes {hist.quant_min:g}…{hist.quant_max:g} represent {span(hist.quant_lo, hist.quant_hi)}"),
         m.swatch(m.VERMILLION, "clip lines", "┆"),
     ]
     if hist.sample is not None and hist.dequantized is not None:
         keys.append(m.swatch(m.GREY, f"sample {format_number(hist.sample)}", "●"))
-        step = hist.dequantized / hist.scale - hist.sample / hist.scale
-        keys.append(m.swatch(m.PINK, f"dequantized {format_number(hist.dequantized)}, {_steps(step)} off", "◆"))
+        keys.append(m.swatch(m.PINK, f"dequantized {format_number(hist.dequantized)}, {_off(hist)} off", "◆"))
     return f'<div class="perchq-legend">{"".join(keys)}</div>'

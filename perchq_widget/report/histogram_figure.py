@@ -9,7 +9,7 @@ import numpy as np
 
 from perchq_widget.report import svg
 from perchq_widget.report.svg import Axis, Label
-from perchq_widget.report.text import clean_name, plural, short_number
+from perchq_widget.report.text import clean_name, code_text, plural, short_number
 
 if TYPE_CHECKING:
     from perchq_widget.study.histogram import ChannelHistogram
@@ -85,7 +85,7 @@ def _steps(hist: ChannelHistogram, x: Axis, y: Axis) -> str:
     return "".join(commands) + f"V{svg.num(y.start)}Z"
 
 
-def _ends(hist: ChannelHistogram) -> list[tuple[float, int, int]]:
+def _ends(hist: ChannelHistogram) -> list[tuple[float, float, int]]:
     """Value, code and clipped count of both ends of the quantization range that are finite."""
     ends = [(hist.quant_lo, hist.quant_min, hist.n_below), (hist.quant_hi, hist.quant_max, hist.n_above)]
     return [end for end in ends if math.isfinite(end[0])]
@@ -101,7 +101,7 @@ def _clip_labels(hist: ChannelHistogram, x: Axis) -> str:
     codes, counts = [], []
     for value, code, clipped in _ends(hist):
         arrow = "← " if value < x.lo else "→ " if value > x.hi else ""
-        codes.append(Label(x(value), f"{arrow}code {code} = {short_number(value, 6)}", svg.VERMILLION_INK))
+        codes.append(Label(x(value), f"{arrow}code {code_text(code)} = {short_number(value, 6)}", svg.VERMILLION_INK))
         note = f"{clipped:,} clipped" if clipped else "none clipped"
         counts.append(Label(x(value), note, svg.VERMILLION_INK if clipped else svg.GREY, bool(clipped), 11))
     ends = x.start - 50, x.end + 14

@@ -5,15 +5,17 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from perchq_widget.report import svg
 from perchq_widget.report.svg import Axis, Label
-from perchq_widget.report.text import clean_name, short_number
+from perchq_widget.report.text import clean_name, code_text, short_number
 
 if TYPE_CHECKING:
     from perchq_widget.study.histogram import ChannelHistogram
 
-# Grid steps shown on each side of the dequantized value, and how far the sample may lie for both to be shown.
-_STEPS = 3.5
+# How much further than the furthest code that is shown the axis goes.
+_AIR = 3.5 / 3
 
 
 def draw_number_line(hist: ChannelHistogram, title: str, width: float, height: float) -> str:
@@ -54,7 +56,7 @@ def _range_band(hist: ChannelHistogram, x: Axis) -> str:
         return ""
     left, right = x(ends[0]), x(ends[1])
     labels = [
-        Label(at, f"code {code} = {short_number(value, 6)}", svg.VERMILLION_INK)
+        Label(at, f"code {code_text(code)} = {short_number(value, 6)}", svg.VERMILLION_INK)
         for at, code, value in zip((left, right), (hist.quant_min, hist.quant_max), ends, strict=True)
     ]
     lines = "".join(svg.line(at, 50, at, 84, svg.VERMILLION, 1.5) for at in (left, right))
@@ -86,11 +88,15 @@ def _sample_dot(hist: ChannelHistogram, x: Axis, width: float) -> str:
 
 def _zoom(hist: ChannelHistogram, value: float, width: float, height: float) -> str:
     """The grid of codes around the dequantized value; beyond the first or last code the ground is grey: clipped."""
-    x = Axis(value - _STEPS * hist.scale, value + _STEPS * hist.scale, 30, width - 30)
+    reach = _AIR * max((abs(near - value) for near in hist.near_values), default=3 * hist.scale) or hist.scale
+    x = Axis(value - reach, value + reach, 30, width - 30)
     base = height - 62
+    steps = np.diff(hist.near_values) if len(hist.near_values) > 1 else np.array([hist.scale])
+    even = bool(np.allclose(steps, steps[0], rtol=1e-6))
+    size = f", one step = {short_number(float(np.mean(steps)), 6)}" if even else ", where steps differ"
     return "".join(
         [
-            svg.text(12, base - 52, f"Around the sample, one step = {short_number(hist.scale, 6)}", bold=True),
+            svg.text(12, base - 52, f"Around the sample{size}", bold=True),
             _beyond(hist, x, base),
             svg.line(x.start, base, x.end, base, svg.GREY),
             _steps(hist, value, x, base),
@@ -100,7 +106,7 @@ def _zoom(hist: ChannelHistogram, value: float, width: float, height: float) -> 
 
 
 def _beyond(hist: ChannelHistogram, x: Axis, base: float) -> str:
-    half = hist.scale / 2
+    half = hist.end_step / 2
     parts = []
     for left, right in ((x.lo, hist.quant_lo - half), (hist.quant_hi + half, x.hi)):
         if math.isfinite(left) and math.isfinite(right) and right > left:
@@ -115,17 +121,26 @@ def _beyond(hist: ChannelHistogram, x: Axis, base: float) -> str:
 
 
 def _steps(hist: ChannelHistogram, value: float, x: Axis, base: float) -> str:
-    code = round(value / hist.scale) + int(hist.zero_point)
-    parts = []
-    for shown in range(max(code - 3, hist.quant_min), min(code + 3, hist.quant_max) + 1):
-        at = x((shown - int(hist.zero_point)) * hist.scale)
-        chosen = shown == code
-        ink = svg.INK if chosen else svg.GREY
-        parts.append(svg.line(at, base - 9, at, base + 9, ink, 2 if chosen else 1))
-        parts.append(svg.text(at, base + 24, f"code {shown}", size=11, anchor="middle", fill=ink, bold=chosen))
-        real = short_number((shown - int(hist.zero_point)) * hist.scale, 6)
-        parts.append(svg.text(at, base + 38, real, size=11, anchor="middle", fill=ink))
+    """The codes around the sample at their real values; labels that would run into one before them are left out."""
+    chosen = min(range(len(hist.near_values)), key=lambda index: abs(hist.near_values[index] - value), default=-1)
+    parts, taken = [], [(x(hist.near_values[chosen]), _room(hist, chosen))] if chosen >= 0 else []
+    for index, (code, real) in enumerate(zip(hist.near_codes, hist.near_values, strict=True)):
+        at, width = x(real), _room(hist, index)
+        ink = svg.INK if index == chosen else svg.GREY
+        parts.append(svg.line(at, base - 9, at, base + 9, ink, 2 if index == chosen else 1))
+        if index != chosen and any(abs(at - other) < (width + room) / 2 + 6 for other, room in taken):
+            continue
+        taken.append((at, width))
+        name, bold = f"code {code_text(code)}", index == chosen
+        parts.append(svg.text(at, base + 24, name, size=11, anchor="middle", fill=ink, bold=bold))
+        parts.append(svg.text(at, base + 38, short_number(real, 6), size=11, anchor="middle", fill=ink))
     return "".join(parts)
+
+
+def _room(hist: ChannelHistogram, index: int) -> float:
+    """Width of a code's label in pixels."""
+    texts = f"code {code_text(hist.near_codes[index])}", short_number(hist.near_values[index], 6)
+    return max(svg.text_width(text, 11) for text in texts)
 
 
 def _pair(hist: ChannelHistogram, value: float, x: Axis, base: float, width: float) -> str:

@@ -82,6 +82,11 @@ def short_number(x: float, digits: int = 4, *, commas: bool = True) -> str:
     return _tidy_exponent(f"{value:.{digits}g}")
 
 
+def code_text(code: float) -> str:
+    """A code as a label writes it: integers whole, values of a float format short."""
+    return short_number(code, 6, commas=False)
+
+
 def column_title(column: str) -> str:
     """Heading of a table column, with its unit: ``sqnr_db`` is ``SQNR, dB``."""
     return _TITLES.get(column, clean_name(column).replace("_", " "))

@@ -115,10 +115,15 @@ class ChannelTable:
 
     def codes_used(self) -> npt.NDArray[np.int64]:
         """How many distinct codes each channel uses, shape (C,). Reads the tensor again."""
-        codes = self.codes().astype(np.int64) - self.qparams.quant_min
-        n_levels = self.qparams.grid.n_levels
-        used = np.zeros((self.n_channels, n_levels), bool)
+        codes = self.codes()
+        if codes.dtype.kind not in "iu":  # float formats: by their bits, zeros of both signs alike
+            codes = np.where(codes == 0, codes.dtype.type(0), codes).view(f"u{codes.dtype.itemsize}")
+        first = int(codes.min())
+        used = np.empty(int(codes.max()) - first + 1, bool)
+        found = np.empty(self.n_channels, np.int64)
         rows = np.moveaxis(codes, self.ch_axis if self.array is not None else 0, 0)
         for index, row in enumerate(rows.reshape(self.n_channels, -1)):
-            used[index, row] = True
-        return np.asarray(used.sum(1))
+            used[:] = False
+            used[row.astype(np.int64) - first] = True
+            found[index] = np.count_nonzero(used)
+        return found

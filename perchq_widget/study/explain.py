@@ -130,8 +130,9 @@ def rule_lines(table: ChannelTable) -> list[str]:
     else:
         sample_rule(scheme, rules, tracer)
         lines += [f"{step.name} = {step.formula}" for step in tracer.steps]
-        floored = is_integer(table.qparams) and rules.scale_floor is not None
-        lines += [f"scale = max(scale, {number(rules.scale_floor)})"] if floored else []
+        floor = rules.floor_in(table.qparams.working_dtype)
+        floored = is_integer(table.qparams) and floor is not None
+        lines += [f"scale = max(scale, {number(floor)})"] if floored else []
     params = unit_of(table, 0).params(table)
     formulas = element_formulas(table.qparams, params)
     lines += used_lines(table.qparams, formulas, {step.name for step in tracer.steps})

@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from perchq_widget.core.elements import one_channel, raw_codes
+from perchq_widget.core.elements import levels_of
 from perchq_widget.core.errors import QuantTypeError, QuantValueError
 
 from .channels import ChannelTable
+from .units import element_params, numbers_in_channel
 
 MAX_BINS = 4096
+#: Codes on each side of the calculator's own that are drawn.
+NEAR = 3
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class ChannelHistogram:
     """``edges`` (B + 1,) and ``counts`` (B,), both float64; empty for the calculator, which has one ``sample``.
 
-    ``quant_lo`` and ``quant_hi`` are what quant_min and quant_max dequantize to; ``n_below`` and ``n_above`` the
-    values clipped on each side; ``n_nonfinite`` those that no bin can hold.
+    ``quant_lo`` and ``quant_hi`` are what quant_min and quant_max dequantize to, where a channel has several scales in
+    the widest of its groups. ``n_below`` and ``n_above`` are the values clipped on each side, ``n_nonfinite`` those
+    that no bin can hold. ``zero_point`` is None in formats that have none. ``near_codes`` and ``near_values`` are the
+    codes next to the calculator's sample and their real values, ascending; ``end_step`` is the distance between the two
+    highest values.
     """
 
     channel: str
@@ -33,14 +40,17 @@ class ChannelHistogram:
     min_val: float
     max_val: float
     scale: float
-    zero_point: int
-    quant_min: int
-    quant_max: int
+    zero_point: int | None
+    quant_min: int | float
+    quant_max: int | float
     n_below: int
     n_above: int
     n_nonfinite: int
     sample: float | None
     dequantized: float | None
+    end_step: float = math.nan
+    near_codes: tuple[float, ...] = ()
+    near_values: tuple[float, ...] = ()
 
 
 def channel_histogram(table: ChannelTable, channel: int | str, bins: int = 128) -> ChannelHistogram:
@@ -53,35 +63,53 @@ def channel_histogram(table: ChannelTable, channel: int | str, bins: int = 128) 
     row = table.frame.iloc[index]
     facts = _facts(table, index, row)
     if table.kind != "tensor":
-        code = int(row["quantized"]), int(row["raw_quantized"])
-        sides = int(code[1] < code[0]), int(code[1] > code[0])
-        none = np.empty(0)
-        return ChannelHistogram(**facts, edges=none, counts=none, n_below=sides[0], n_above=sides[1], n_nonfinite=0,
-                                sample=float(row["sample"]), dequantized=float(row["dequantized"]))  # fmt: skip
-    with np.errstate(over="ignore"):  # beyond the convention's dtype is infinite, as in the table
-        values = table.channel_values(index).astype(table.qparams.rules.dtype)
+        return _one_sample(table, row, facts)
+    with np.errstate(over="ignore"):  # beyond the dtype that is computed in is infinite, as in the table
+        values = table.channel_values(index).astype(table.qparams.working_dtype)
     finite = values[np.isfinite(values)].astype(np.float64)
     edges, counts = _bins(finite, bins)
-    below, above = _clipped_sides(table, index, finite)
+    below, above = _clipped_sides(table, index, values)
     return ChannelHistogram(**facts, edges=edges, counts=counts, n_below=below, n_above=above,
                             n_nonfinite=values.size - finite.size, sample=None, dequantized=None)  # fmt: skip
 
 
+def _one_sample(table: ChannelTable, row: Any, facts: dict[str, Any]) -> ChannelHistogram:
+    """A calculator's channel: no bins, but the sample and the codes around it."""
+    code, raw, none = row["quantized"], row["raw_quantized"], np.empty(0)
+    levels = table.qparams.grid.levels
+    at = int(np.argmin(np.abs(levels - float(code))))
+    near = levels[max(0, at - NEAR) : at + NEAR + 1]
+    back = (near - (facts["zero_point"] or 0)) * facts["scale"]
+    return ChannelHistogram(**facts, edges=none, counts=none, n_below=int(raw < code), n_above=int(raw > code),
+                            n_nonfinite=0, sample=float(row["sample"]), dequantized=float(row["dequantized"]),
+                            near_codes=tuple(near.tolist()), near_values=tuple(back.tolist()))  # fmt: skip
+
+
 def _facts(table: ChannelTable, index: int, row: Any) -> dict[str, Any]:
-    q = table.qparams
-    scale, zero_point = float(row["scale"]), int(row["zero_point"])
+    q, zero_point = table.qparams, float(row["zero_point"])
+    low, high = _widest(table, index)
     return {
         "channel": table.channels[index],
         "index": index,
-        "quant_lo": (q.quant_min - zero_point) * scale,
-        "quant_hi": (q.quant_max - zero_point) * scale,
+        "quant_lo": low,
+        "quant_hi": high,
         "min_val": float(row["min"]),
         "max_val": float(row["max"]),
-        "scale": scale,
-        "zero_point": zero_point,
+        "scale": float(row["scale"]),
+        "zero_point": None if math.isnan(zero_point) else int(zero_point),
         "quant_min": q.quant_min,
         "quant_max": q.quant_max,
+        "end_step": q.grid.top_step * float(row["scale"]),
     }
+
+
+def _widest(table: ChannelTable, index: int) -> tuple[float, float]:
+    """What the codes can represent in that unit of a channel that reaches furthest."""
+    own = np.unique(numbers_in_channel(table, index))
+    with np.errstate(over="ignore"):
+        low, high = (np.ravel(end)[own] for end in table.qparams.represented())
+        widest = int(np.argmax(high - low))
+    return float(low[widest]), float(high[widest])
 
 
 def _bins(values: npt.NDArray[np.float64], bins: int) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
@@ -97,8 +125,9 @@ def _bins(values: npt.NDArray[np.float64], bins: int) -> tuple[npt.NDArray[np.fl
     return edges, np.bincount(position, minlength=bins).astype(np.float64)
 
 
-def _clipped_sides(table: ChannelTable, index: int, values: npt.NDArray[np.float64]) -> tuple[int, int]:
-    """How many values the grid clips on each side, by the convention's own kernel."""
-    q = table.qparams
-    raw = raw_codes(values[None, :], q, one_channel(slice(index, index + 1), q))
-    return int((raw < q.quant_min).sum()), int((raw > q.quant_max).sum())
+def _clipped_sides(table: ChannelTable, index: int, values: npt.NDArray[Any]) -> tuple[int, int]:
+    """How many finite values are clipped on each side, by the convention's own kernel and each value's own unit."""
+    _, params = element_params(table, index)
+    levels = levels_of(values[None], table.qparams, params)
+    finite = np.isfinite(values[None])
+    return int(((levels < params.low) & finite).sum()), int(((levels > params.high) & finite).sum())

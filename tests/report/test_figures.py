@@ -12,6 +12,7 @@ from xml.etree import ElementTree as ET
 import numpy as np
 import pytest
 
+from perchq_widget.core.grids import float_grid
 from perchq_widget.report import svg
 from perchq_widget.report.figures import histogram_name, histogram_svg, overview_name, overview_svg
 
@@ -31,11 +32,27 @@ def tensor_channel(lo: float, hi: float, data: Any = None, channel: str = "3", n
 
 
 def calculator_channel(low: float, high: float, sample: float, scale: float, zero_point: int, code: int) -> Any:
+    near = tuple(range(max(code - 3, -128), min(code + 3, 127) + 1))
     return SimpleNamespace(
         channel="filter_0", index=0, edges=np.empty(0), counts=np.empty(0), quant_lo=(-128 - zero_point) * scale,
         quant_hi=(127 - zero_point) * scale, min_val=low, max_val=high, scale=scale, zero_point=zero_point,
         quant_min=-128, quant_max=127, n_below=0, n_above=0, n_nonfinite=0, sample=sample,
-        dequantized=(code - zero_point) * scale,
+        dequantized=(code - zero_point) * scale, end_step=scale, near_codes=near,
+        near_values=tuple((each - zero_point) * scale for each in near),
+    )  # fmt: skip
+
+
+def float_channel(sample: float, scale: float, code: float) -> Any:
+    """A line under a float format, whose values lie the closer the nearer they are to zero."""
+    grid = float_grid("float8_e4m3fn")
+    at = int(np.argmin(np.abs(grid.levels - code)))
+    near = grid.levels[max(0, at - 3) : at + 4]
+    return SimpleNamespace(
+        **vars(calculator_channel(-3, 3, sample, scale, 0, 0)) | {
+            "quant_lo": -448 * scale, "quant_hi": 448 * scale, "quant_min": -448.0, "quant_max": 448.0,
+            "zero_point": 0, "dequantized": code * scale, "end_step": 32 * scale, "near_codes": tuple(near.tolist()),
+            "near_values": tuple((near * scale).tolist()),
+        }
     )  # fmt: skip
 
 
@@ -54,6 +71,10 @@ HISTOGRAMS = {
     "point": calculator_channel(3, 3, 3, 3 / 255, -128, 127),
     "no zero": calculator_channel(1, 1.1, 1.05, 0.1 / 255, -2678, 0),
     "zero": calculator_channel(0, 0, 0, 0.0, -128, -128),
+    "float": float_channel(0.73, 3 / 448, 112),
+    "float's end": float_channel(5.1, 3 / 448, 448),
+    "float's middle": float_channel(0, 3 / 448, 0),
+    "wide codes": calculator_channel(-1, 1, 0.1, 1 / 32767, 0, 100),
 }  # fmt: skip
 OVERVIEWS: dict[str, tuple[list[float], int, int]] = {
     "four": ([46.8, 35.8, 45.8, 43.7], 0, 1),
@@ -138,6 +159,20 @@ def test_number_line_names_sample_and_result() -> None:
     shown = texts(FIGURES["sample"])
     assert {"sample 0.73", "dequantized 0.73333333", "code 96", "min -1.2", "max 1"} <= set(shown)
     assert "dequantized minus sample = 0.003333" in shown
+
+
+def test_a_float_format_s_values_stand_where_they_are() -> None:
+    """Below 128 the steps of float8_e4m3fn are 8, above 16; at the end there is nothing beyond 448."""
+    shown = texts(FIGURES["float"])
+    assert {"code 112", "code 104", "code 120", "code 128", "code -448 = -3"} <= set(shown)
+    assert "Around the sample, where steps differ" in shown
+    drawn = [each.attrib for each in ET.fromstring(FIGURES["float"]).iter(f"{NS}line")]
+    upright = [each for each in drawn if each["x1"] == each["x2"] and each["stroke"] in (svg.INK, svg.GREY)]
+    lines = [float(each["x1"]) for each in upright]
+    gaps = np.diff(sorted(lines))
+    assert gaps.max() == pytest.approx(2 * gaps.min(), rel=0.01)
+    assert not [text for text in texts(FIGURES["float's end"]) if text.startswith("code 480")]
+    assert "clipped" in texts(FIGURES["float's end"])
 
 
 def test_number_line_points_at_a_sample_beyond_the_range() -> None:
