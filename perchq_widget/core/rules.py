@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -33,9 +33,10 @@ class Hit:
     severity: Severity
     where: Mask
     values: Values
-    message: str  # with {value}
+    message: str  # with {value}, and the names of ``also``
     next_step: str
     lowest_is_worst: bool = False
+    also: Mapping[str, Values] = field(default_factory=dict)  # other numbers of each channel
 
 
 def findings_of(hits: Iterable[Hit], names: list[str]) -> tuple[Finding, ...]:
@@ -55,13 +56,18 @@ def findings_of(hits: Iterable[Hit], names: list[str]) -> tuple[Finding, ...]:
                 hit.severity,
                 names[row],
                 float(hit.values[row]),
-                prefix + hit.message.format(value=_shown(float(hit.values[row]))),
+                prefix + _message(hit, int(row)),
                 hit.next_step,
             )
             for row in rows
         ]
     order = {"error": 0, "warning": 1, "info": 2}
     return tuple(sorted(found, key=lambda finding: order[finding.severity]))
+
+
+def _message(hit: Hit, row: int) -> str:
+    numbers = {"value": hit.values, **hit.also}
+    return hit.message.format_map({name: _shown(float(values[row])) for name, values in numbers.items()})
 
 
 def _shown(value: float) -> str:

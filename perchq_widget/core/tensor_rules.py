@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .codec import Parameters
+from .group_rules import group_hits
 from .metrics import ChannelErrors
 from .ranges import ChannelRanges
 from .rules import LOW_SQNR_DB, OUTLIER_RATIO, ZEROED_PCT, Hit, scale_hits
@@ -45,6 +46,7 @@ def tensor_hits(
         elif used is not None:
             hits.append(replace(hit, where=hit.where & ~zeros))
     hits += _error_hits(errors, qparams, zero, overflow)
+    hits += [] if errors.groups is None else group_hits(errors.groups, qparams.effective())
     one_sided = ((low >= 0) | (high <= 0)) & (low != high) & some
     hits.append(
         Hit("one-sided", "info", one_sided & scheme.symmetric & qparams.grid.signed, np.where(low >= 0, low, high),

@@ -145,3 +145,45 @@ def test_many_groups_stay_usable() -> None:
     assert time.perf_counter() - start < 20
     assert len(table) == 4096 * 344
     assert table["n"].sum() == x.size
+
+
+def spread(x: np.ndarray, **settings: object) -> list[pq.Finding]:
+    options = {"dtype": "int4", "group_size": 32, "scheme": "symmetric", **settings}
+    return [finding for finding in pq.analyze(x, **options).findings if finding.rule == "group-spread"]
+
+
+def even(n_channels: int = 3) -> np.ndarray:
+    """Groups that fare alike: the same bell curve in each, scaled by a little."""
+    group = np.random.default_rng(2).standard_normal(32)
+    return np.concatenate([group * size for size in (1, 1.5, 2, 3)] * n_channels).reshape(n_channels, -1)
+
+
+def test_groups_that_fare_alike_are_no_finding() -> None:
+    assert spread(even()) == []
+    assert "group-spread" not in {finding.rule for finding in pq.analyze(even()).findings}
+
+
+def test_a_group_that_is_lost_is_a_warning() -> None:
+    x = even()
+    x[1, 64:96] = 0.05
+    x[1, 70:72] = 1.0, 0.52
+    (finding,) = spread(x)
+    table = pq.analyze(x, dtype="int4", group_size=32, scheme="symmetric").groups()
+    assert (finding.severity, finding.channel) == ("info", "1")
+    assert finding.message.startswith("group 2 has ")
+    assert finding.value == pytest.approx(table["sqnr_db"][6], rel=1e-5)
+    assert f"the median group {np.sort(table['sqnr_db'][4:8])[1]:.6g}"[:22] in finding.message
+    x[0, 32:64] = np.r_[np.full(31, 0.066), 1.0]  # an outlier, beside which all others become zero
+    worse = {finding.channel: finding.severity for finding in spread(x)}
+    assert worse == {"0": "warning", "1": "info"}
+
+
+def test_scales_that_differ_much_are_said() -> None:
+    x = even(2)
+    x[1, :32] *= 40
+    (finding,) = spread(x)
+    assert (finding.severity, finding.channel) == ("info", "1")
+    assert finding.value == pytest.approx(40 / 1.5, rel=1e-5)
+    assert "the largest scale of its groups is 26.6667 times the smallest" in finding.message
+    x[1, :32] = 0  # a pruned group's scale says nothing
+    assert spread(x) == []
