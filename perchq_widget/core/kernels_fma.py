@@ -7,6 +7,7 @@ few are found by their bits and put right.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -19,11 +20,12 @@ from .trace import Formula
 Float64s = npt.NDArray[np.float64]
 
 #: The bits of a float64 that float32 has no room for, and their pattern in the middle of two float32 numbers.
-_DROPPED, _MIDDLE = np.int64((1 << 29) - 1), np.int64(1 << 28)
+_DROPPED, _MIDDLE = np.uint32((1 << 29) - 1), np.uint32(1 << 28)
+_LOW_HALVES = slice(0 if sys.byteorder == "little" else 1, None, 2)  # of float64 seen as pairs of 32 bits
 
 
 def fused_multiply_add(x: FloatArray, factor: FloatArray, addend: FloatArray, out: FloatArray) -> None:
-    """``x * factor + addend`` of float32 numbers, rounded once to float32, into ``out``. All broadcast to its shape.
+    """``x * factor + addend`` of float32 numbers, rounded once to float32, into ``out``, which is none of them.
 
     ``addend`` is an integer below 2^23 in magnitude, as zero points are, so that no sum is rounded as a subnormal.
     """
@@ -31,7 +33,9 @@ def fused_multiply_add(x: FloatArray, factor: FloatArray, addend: FloatArray, ou
     np.copyto(total, x)
     np.multiply(total, factor.astype(np.float64), out=total)
     np.add(total, addend.astype(np.float64), out=total)
-    middle = np.bitwise_and(total.view(np.int64), _DROPPED) == _MIDDLE
+    dropped = out.view(np.uint32)  # written over at the end; a large array more is slow to come by
+    np.bitwise_and(total.view(np.uint32)[..., _LOW_HALVES], _DROPPED, out=dropped)
+    middle = dropped == _MIDDLE
     if middle.any():
         total[middle] = _off_the_middle(total[middle], *(_picked(each, middle) for each in (x, factor, addend)))
     np.copyto(out, total, casting="same_kind")

@@ -122,6 +122,7 @@ class Convention:
     short_block: bool = True
     zero_in_range: bool = True  # the rule takes zero into every range
     scale_floor: float | None = None  # the least scale, a finding where it is reached
+    scale_floors: tuple[tuple[str, float], ...] = ()  # in working dtypes that have others
     refusals: tuple[Refusal, ...] = field(default=())
     statistics: Mapping[str, Statistic] = field(default_factory=dict)
 
@@ -133,6 +134,10 @@ class Convention:
     def working_dtype(self, tensor_dtype: np.dtype[Any]) -> np.dtype[Any]:
         """The dtype in which a tensor of ``tensor_dtype`` is quantized."""
         return tensor_dtype if tensor_dtype in self.dtypes else self.dtype
+
+    def floor_in(self, dtype: np.dtype[Any]) -> float | None:
+        """The least scale where it computes in ``dtype``; None where there is none."""
+        return dict(self.scale_floors).get(dtype.name, self.scale_floor)
 
     @property
     def formats(self) -> tuple[str, ...]:

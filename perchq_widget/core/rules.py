@@ -84,12 +84,18 @@ def finding_names(hits: Iterable[Hit], n_channels: int) -> list[str]:
     return names
 
 
-def scale_hits(scale: Values, low: Values, high: Values, scheme: QuantScheme) -> list[Hit]:
-    """Rules about the range and the scale that came from it; shared by lines and tensors."""
+def scale_hits(
+    scale: Values, low: Values, high: Values, scheme: QuantScheme, dtype: np.dtype[Any] | None = None
+) -> list[Hit]:
+    """Rules about the range and the scale that came from it; shared by lines and tensors.
+
+    ``dtype``: what the scale was computed in, if not the convention's first.
+    """
     with np.errstate(over="ignore"):
         width = high - low
     extreme = (scale < EXTREME_SCALES[0]) | (scale > EXTREME_SCALES[1])
-    floor = get_convention(scheme.convention).scale_floor
+    rules = get_convention(scheme.convention)
+    floor = rules.floor_in(rules.dtype if dtype is None else dtype)
     floored = (scale == (-1.0 if floor is None else floor)) & (width > 0)
     zero_width = width == 0
     return [

@@ -40,7 +40,7 @@ def tensor_hits(
     hits = _value_hits(observed, errors, top, qparams.working_dtype.name)
     zeros = (low == 0) & (high == 0)  # they have a rule of their own
     first, last = (low, high) if used is None else used
-    for hit in scale_hits(scale, first, last, scheme):
+    for hit in scale_hits(scale, first, last, scheme, qparams.working_dtype):
         if hit.rule != "zero-width":
             hits.append(hit)
         elif used is not None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import ml_dtypes
 import numpy as np
 
@@ -17,7 +15,8 @@ from .nvfp4 import TORCHAO_BLOCKS
 from .torch_ao import EIGHT_BITS_AND_LESS
 
 DTYPES = (np.dtype(np.float32), np.dtype(ml_dtypes.bfloat16), np.dtype(np.float16))
-LEAST_EXPONENTS = {"float32": -126, "bfloat16": -126, "float16": -14}
+#: torch.finfo(dtype).smallest_normal
+LEAST_SCALES = {"float32": 2.0**-126, "bfloat16": 2.0**-126, "float16": 2.0**-14}
 GRANULARITIES = ("channel", "tensor", "group", "block", "token")
 FLAGS = ("narrow_range", "quant_range")
 SIGNED = tuple(dtype for dtype in EIGHT_BITS_AND_LESS if INTEGER_DTYPES[dtype][1])
@@ -75,16 +74,11 @@ def _centred(scale: FloatArray, scheme: QuantScheme, note: Note) -> Params:
 
 
 def _floored(scale: FloatArray, note: Note) -> FloatArray:
-    least = smallest_normal(scale.dtype)
+    least = scale.dtype.type(LEAST_SCALES[scale.dtype.name])
     floored = np.maximum(scale, least)
     if not np.array_equal(floored, scale, equal_nan=True):
         note("scale", f"max(scale, {float(least):.8g})", floored, f"the smallest normal number of {scale.dtype.name}")
     return np.asarray(floored)
-
-
-def smallest_normal(dtype: np.dtype[Any]) -> Any:
-    """torch.finfo(dtype).smallest_normal, the least scale of a tensor of that dtype."""
-    return dtype.type(2.0 ** LEAST_EXPONENTS[dtype.name])
 
 
 def centre(scheme: QuantScheme) -> int:
@@ -108,7 +102,8 @@ TORCHAO = Convention(
     dtypes=DTYPES,
     short_block=False,
     symmetric_zero_point=centre,
-    scale_floor=float(smallest_normal(DTYPES[0])),
+    scale_floor=LEAST_SCALES["float32"],
+    scale_floors=tuple(LEAST_SCALES.items()),
     checked="torchao 0.18.0, CPU, x86-64",
     source="torchao.quantization.quant_primitives: choose_qparams_affine (ASYMMETRIC, SYMMETRIC), quantize_affine, "
     "dequantize_affine, all in the tensor's dtype; floats: _choose_scale_float8 in the tensor's dtype, then float32; "
@@ -125,7 +120,8 @@ TORCHAO_NO_CLIP = Convention(
     dtypes=DTYPES,
     short_block=False,
     symmetric_zero_point=centre,
-    scale_floor=float(smallest_normal(DTYPES[0])),
+    scale_floor=LEAST_SCALES["float32"],
+    scale_floors=tuple(LEAST_SCALES.items()),
     checked="torchao 0.18.0, CPU, x86-64",
     source="torchao.quantization.quant_primitives: choose_qparams_affine (SYMMETRIC_NO_CLIPPING_ERR), quantize_affine, "
     "dequantize_affine; all in the tensor's dtype",

@@ -260,3 +260,40 @@ def test_samples(sample: Sample) -> None:
     codes = report.codes()
     assert np.array_equal(codes, sample["q"])
     assert n_different(dequantize(codes, q), sample["dq"]) == 0
+
+
+@pytest.mark.parametrize("dtype", [BFLOAT16, FLOAT16], ids=str)
+@pytest.mark.parametrize("options", [{}, {"group_size": 8}, {"group_size": (2, 8)}, {"granularity": "token"}], ids=str)
+def test_half_width_tensors_with_values_that_are_not_finite(dtype: np.dtype[Any], options: dict[str, Any]) -> None:
+    rng = np.random.default_rng(5)
+    x = rng.standard_normal((6, 16)).astype(dtype)
+    x[1, 3], x[2, 0], x[3, :] = np.nan, -np.inf, np.nan
+    report = pq.analyze(x, dtype="int4", scheme="symmetric", convention="torchao", **options)
+    assert report.table["n"].tolist() == [16, 15, 15, 0, 16, 16]
+    assert report.summary["non_finite"] == 18
+    codes, back = report.codes(), fake_quantize(x, report.qparams).astype(np.float64)
+    assert codes[1, 3] == 0
+    assert codes[2, 0] == -8
+    assert (codes[3] == 0).all()
+    row = x[1].astype(np.float64)
+    keep = np.isfinite(row)
+    assert report.table["mse"][1] == pytest.approx(((back[1] - row)[keep] ** 2).mean(), rel=1e-5)
+
+
+def test_a_single_precision_tensor_through_half_width_parameters() -> None:
+    """Its values are rounded to bfloat16 first, as a cast of the tensor would do."""
+    rng = np.random.default_rng(6)
+    x = rng.standard_normal((8, 64)).astype(np.float32)
+    half = x.astype(BFLOAT16)
+    q = pq.analyze(half, dtype="int4", scheme="symmetric", convention="torchao").qparams
+    assert np.array_equal(quantize(x, q), quantize(half, q))
+    assert n_different(fake_quantize(x, q), fake_quantize(half, q)) == 0
+    cast, own = pq.analyze(x, qparams=q).table, pq.analyze(half, qparams=q).table
+    assert cast.drop(columns="findings").equals(own.drop(columns="findings"))
+
+
+def test_a_scale_held_at_the_least_of_its_dtype_is_a_finding() -> None:
+    x = np.array([[-1e-5, 2e-5, 0.0, 1e-5]], np.float32)
+    for dtype, held in ((FLOAT32, False), (BFLOAT16, False), (FLOAT16, True)):
+        report = pq.analyze(x.astype(dtype), dtype="qint8", scheme="symmetric", convention="torchao")
+        assert ("scale-floor" in {finding.rule for finding in report.findings}) is held
