@@ -177,7 +177,8 @@ class BlockParams:
         return self.form.code_dtype
 
     def _step(self) -> FloatArray:
-        return self.form.effective(self.scale, self.global_scale)[0]
+        with np.errstate(all="ignore"):
+            return self.form.effective(self.scale, self.global_scale)[0]
 
     def effective(self) -> FloatArray:
         """The step of a level in real units, without its sign, float64, of scale's shape."""

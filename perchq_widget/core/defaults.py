@@ -46,9 +46,10 @@ def settled(
     dtype = canonical_dtype(dtype)
     free = ("scheme",) * (scheme is None) + ("granularity",) * (granularity is None and group_size is None)
     in_blocks = family_of(dtype) == "block"
+    pair = isinstance(group_size, (tuple, list))
     if granularity is None:
-        granularity = "group" if in_blocks or isinstance(group_size, int) else "channel"
-        granularity = "block" if isinstance(group_size, (tuple, list)) else granularity
+        granularity = "group" if in_blocks or group_size is not None else "channel"
+        granularity = "block" if pair else granularity
     if in_blocks and group_size is None and granularity == "group":
         group_size = BLOCK_DTYPES[dtype][1]
     chosen = QuantScheme(

@@ -16,6 +16,7 @@ from .qparams import qparams_from_range
 from .ranges import ChannelRanges
 from .record import Statistic
 from .reduce import small_buffers
+from .runtimes.floats import FIXED_RULES
 from .schemes import QuantScheme
 
 Ends = tuple[npt.NDArray[Any], npt.NDArray[Any]]
@@ -37,6 +38,11 @@ def fit(
                 f"ranges are one per channel, and {scheme.dtype} takes one scale for each block: leave ranges out"
             )
         return fit_blocks(array, ch_axis, scheme, observed)
+    if scheme.scale_rule in FIXED_RULES and (given is not None or scheme.clip_ratio != 1.0):
+        raise QuantValueError(
+            f"scale_rule {scheme.scale_rule!r} sets the scale of {scheme.dtype} whatever the range is: leave clip_ratio "
+            "and ranges out, or choose scale_rule 'amax' where the format has it"
+        )
     dtype = rules.working_dtype(array.dtype)
     statistic = rules.statistics.get(str(scheme.scale_rule))
     if statistic is not None:
@@ -58,7 +64,8 @@ def fit(
             )
         check_groups(array.shape, ch_axis, scheme)
         low, high = unit_ranges(array, ch_axis, scheme, dtype)
-    low, high = (np.asarray(end).astype(dtype) * dtype.type(scheme.clip_ratio) for end in (low, high))
+    with np.errstate(over="ignore", under="ignore"):  # a scale that is not finite is refused
+        low, high = (np.asarray(end).astype(dtype) * dtype.type(scheme.clip_ratio) for end in (low, high))
     return qparams_from_range(low, high, scheme, ch_axis)
 
 
@@ -92,6 +99,11 @@ def check_groups(shape: tuple[int, ...], ch_axis: int, scheme: QuantScheme) -> N
     elif isinstance(size, int) and not rules.short_group:
         parts = [("a channel's {} elements", int(np.prod(shape)) // shape[ch_axis], size)]
     for what, n, each in parts:
+        if n == 1 and each > 1:
+            raise QuantValueError(
+                f"group_size {each} needs more than the one element that each channel of ch_axis {ch_axis} has: choose "
+                "granularity 'channel' or 'tensor'"
+            )
         if n % each:
             fitting = [other for other in (256, 128, 64, 32, 16, 8, 4, 2) if n % other == 0]
             instead = f"choose one that does, such as {fitting[0]}" if fitting else f"choose {n}, all of them"

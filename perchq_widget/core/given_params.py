@@ -79,9 +79,11 @@ def checked_scale(scale: npt.ArrayLike, rules: Convention, argument: str = "scal
     bad = ~(np.isfinite(values) & (values > 0))
     if bad.any():
         where = f" (channel {int(np.argwhere(bad)[0][0])})" if values.ndim else ""
+        first = float(values[bad][0])
+        step = "a step between codes has a size; a scale that underflowed needs a wider dtype or rescaled values"
+        instead = "clip the range or leave outliers out of it" if not np.isfinite(first) else step
         raise QuantValueError(
-            f"{argument} must be finite and above 0 in {dtype.name}, got {float(values[bad][0])!r}{where}; "
-            "clip the range or leave outliers out of it"
+            f"{argument} must be finite and above 0 in {dtype.name}, got {first!r}{where}; {instead}"
         )
     return values
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from difflib import get_close_matches
 from functools import cache
 from typing import Any
 
@@ -10,7 +11,7 @@ import ml_dtypes
 import numpy as np
 import numpy.typing as npt
 
-from .errors import QuantTypeError, QuantValueError, choose_from
+from .errors import QuantTypeError, QuantValueError
 
 #: name -> (bits, signed)
 INTEGER_DTYPES: dict[str, tuple[int, bool]] = {
@@ -247,8 +248,23 @@ def carried(values: Array, dtype: np.dtype[Any]) -> Array:
 def canonical_dtype(dtype: str) -> str:
     """Resolve aliases: ``int8`` is ``qint8``, ``uint8`` is ``quint8``. Raises for unknown formats."""
     if not isinstance(dtype, str):
-        raise QuantTypeError(f"dtype must be a name such as 'qint8', got {type(dtype).__name__}")
-    return choose_from("dtype", DTYPE_ALIASES.get(dtype, dtype), DTYPES)
+        raise QuantTypeError(f"dtype must be a name such as 'qint8', got {dtype!r:.40}")
+    name = DTYPE_ALIASES.get(dtype, dtype)
+    if name in DTYPES:
+        return name
+    raise QuantValueError(
+        f"dtype must be a format such as 'qint8', 'int4', 'float8_e4m3fn', 'mxfp4', 'nf4' or 'q4_0', got {dtype!r:.60}"
+        f"{_near(dtype.lower())}; `perchq conventions` lists all"
+    )
+
+
+def _near(name: str) -> str:
+    """Formats that a mistyped or short name may mean, in words."""
+    short = {"fp": "float", "bf": "bfloat"}
+    meant = next((full + name[2:] for start, full in short.items() if name.startswith(start)), name)
+    inside = [dtype for dtype in DTYPES if meant in dtype or (len(dtype) > 3 and dtype in meant)]
+    near = inside or get_close_matches(name, (*DTYPES, *DTYPE_ALIASES), n=2)
+    return f"; did you mean {' or '.join(map(repr, near[:4]))}?" if near else ""
 
 
 def full_range(dtype: str) -> QuantRange:

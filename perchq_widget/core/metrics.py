@@ -19,7 +19,7 @@ from .grids import carrier
 from .kernels import Expanded
 from .layouts import Piece, groups_of, pieces, straddling
 from .ranges import ChannelRanges
-from .reduce import clamp, count, dot, small_buffers, total
+from .reduce import clamp, count, dot, settle, small_buffers, total
 
 ROWS = 7
 NOISE, CROSS, ABS, MAX, CLIPPED, ZERO, OVER = range(ROWS)
@@ -250,6 +250,7 @@ class _Worker:
 
         with np.errstate(invalid="ignore", over="ignore", under="ignore", divide="ignore"):
             self.qparams.kernel.levels(x.reshape(view), params, e.reshape(view))
+            settle(e, params.inverse)
             if self._may_clip(piece, params, e, finite, sums):
                 clamp(e.reshape(view), params.low, params.high, piece.across, other.reshape(view))
                 np.not_equal(e, other, out=mask)

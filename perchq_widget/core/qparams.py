@@ -283,7 +283,7 @@ def qparams_from_range(low: FloatArray, high: FloatArray, scheme: QuantScheme, c
     rule = rules.range_rule if scheme.family == "integer" else rules.float_rule
     assert rule is not None  # the table allows no format without a rule
     dtype = rules.working_dtype(low.dtype)
-    with np.errstate(over="ignore", under="ignore"):
+    with np.errstate(all="ignore"):  # a scale that is not finite is refused below, with the way out
         params = rule(np.asarray(low).astype(dtype), np.asarray(high).astype(dtype), scheme, silent)
     return qparams_of(params, scheme, ch_axis)
 

@@ -98,8 +98,8 @@ def _add(x: Array, axis: int, size: Array, ones: Array, found: Array) -> None:
         x, size, ones = x.astype(np.float64), np.empty(x.shape), ones.astype(np.float64)
     with np.errstate(over="ignore", under="ignore"):  # the caller judges magnitudes
         found[_SIGNAL] += dot(x, x, axis)
-    np.abs(x, out=size)
-    found[_ABS] += total(size, ones, axis)
+        np.abs(x, out=size)
+        found[_ABS] += total(size, ones, axis)
     if size.min() == 0:
         found[_ZERO] += (x == 0).sum(along)
 

@@ -48,6 +48,12 @@ def clamp(a: Array, low: Array, high: Array, axis: int, out: Array) -> None:
         np.maximum(out, low, out=out)
 
 
+def settle(levels: Array, inverse: Array) -> None:
+    """In place: level 0 where an infinite reciprocal, that of a subnormal scale, made NaN of zero."""
+    if np.isinf(inverse).any():
+        levels[np.isnan(levels)] = 0
+
+
 @contextmanager
 def small_buffers() -> Iterator[None]:
     """Keep numpy from copying one number per channel into long buffers, which makes such products three times slower.

@@ -17,7 +17,7 @@ from .kernels import Expanded
 from .layouts import Piece, group_pieces, groups_of, straddling
 from .metrics import ABS, CLIPPED, CROSS, MAX, NOISE, OVER, ROWS, ZERO, ChannelErrors, GroupErrors
 from .ranges import ChannelRanges
-from .reduce import clamp, count
+from .reduce import clamp, count, settle
 from .sharing import in_turns
 
 FLOAT32 = np.dtype(np.float32)
@@ -89,6 +89,7 @@ class _Worker:
         n_channels = sums.shape[1]
         rows = _rows_of(n_channels, len(x) // n_channels, x.shape[1])
         self.qparams.kernel.levels(x, params, e)
+        settle(e, params.inverse)
         low, high = params.low.flat[0], params.high.flat[0]
         over = np.maximum(e.reshape(rows).max(1) - high, low - e.reshape(rows).min(1))
         if over.max() > 0:

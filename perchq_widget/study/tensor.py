@@ -117,7 +117,7 @@ def _given_qparams(array: npt.NDArray[Any], request: Request, axis: int) -> Para
     """The given parameters, if they fit the tensor."""
     qparams = request.qparams
     assert qparams is not None
-    if qparams.ch_axis is not None and qparams.ch_axis not in (axis, request.ch_axis):
+    if qparams.ch_axis is not None and normal_axis(qparams.ch_axis, array.ndim) != axis:
         raise QuantValueError(
             f"qparams are for ch_axis {qparams.ch_axis}, but ch_axis is {request.ch_axis}: pass the same"
         )
@@ -242,8 +242,8 @@ def _summary(frame: Any, observed: ChannelRanges, errors: ChannelErrors, qparams
         "worst_channel": str(frame["channel"].iloc[worst]),
         "worst_sqnr_db": float(sqnr[worst]),
         "exact_channels": int(np.isposinf(sqnr).sum()),
-        "scale_min": float(frame["scale"].min()),
-        "scale_max": float(frame["scale"].max()),
+        "scale_min": float(qparams.effective().min()),
+        "scale_max": float(qparams.effective().max()),
         **({} if errors.groups is None else _group_summary(errors.groups, [str(name) for name in frame["channel"]])),
     }
 

@@ -14,13 +14,15 @@ from ..trace import Note
 #: Formats so narrow that values need a scale to fit them.
 SCALED = tuple(dtype for dtype, bits in FLOAT_DTYPES.items() if bits <= 8)
 
+#: Scale rules that look at no range.
+FIXED_RULES = ("one",)
 
 def amax_or_one(min_val: FloatArray, max_val: FloatArray, scheme: QuantScheme, note: Note) -> Params:
     """scale_rule "amax": the largest magnitude becomes the format's largest value. "one": values as they are.
 
     The division is in the ranges' dtype, the scale in float32, as torchao's ``_choose_scale_float8`` has it.
     """
-    if scheme.scale_rule == "one":
+    if scheme.scale_rule in FIXED_RULES:
         scale = note("scale", "1", np.ones(min_val.shape, np.float32), "values are cast as they are")
     else:
         scale = above_zero(amax_scale(min_val, max_val, scheme, note).astype(np.float32), note)
