@@ -14,9 +14,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .api import analyze, calculate, convention_diff
+    from .api import analyze, calculate, convention_diff, fake_quantize, quantize
     from .core.blockscaled import BlockParams
-    from .core.elements import dequantize, fake_quantize, quantize
+    from .core.elements import dequantize
     from .core.errors import LineError, LinesError, MissingExtra, QuantError, QuantTypeError, QuantValueError
     from .core.findings import Finding
     from .core.qparams import QParams, choose_qparams
@@ -30,11 +30,11 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
-    "api": ("analyze", "calculate", "convention_diff"),
+    "api": ("analyze", "calculate", "convention_diff", "fake_quantize", "quantize"),
     "core.blockscaled": ("BlockParams",),
     "core.errors": ("LineError", "LinesError", "MissingExtra", "QuantError", "QuantTypeError", "QuantValueError"),
     "core.findings": ("Finding",),
-    "core.elements": ("dequantize", "fake_quantize", "quantize"),
+    "core.elements": ("dequantize",),
     "core.qparams": ("QParams", "choose_qparams"),
     "core.schemes": ("QuantScheme",),
     "panel.app": ("QuantPanel", "show"),

@@ -177,6 +177,34 @@ def convention_diff(
     return ConventionDiff(diff_table(array, first, second))
 
 
+def quantize(x: object, qparams: Parameters) -> npt.NDArray[Any]:
+    """Codes of ``x``, in its shape. inf saturates, NaN becomes the zero point.
+
+    ``x``: numbers, an array, a torch CPU tensor or a TensorRecord. int8 for signed integers up to 8 bits, uint8,
+    int16, uint16; ml_dtypes' dtype for float formats and elements of MX and NVFP4; uint8 indices for codebooks and
+    GGUF. Raises QuantError where ``x`` does not fit the parameters.
+    """
+    from .core import elements
+
+    return elements.quantize(_values(x), qparams)
+
+
+def fake_quantize(x: object, qparams: Parameters) -> npt.NDArray[Any]:
+    """``dequantize(quantize(x))`` with NaN kept as NaN, in the dtype that the convention computes in."""
+    from .core import elements
+
+    return elements.fake_quantize(_values(x), qparams)
+
+
+def _values(x: object) -> Any:
+    """``x`` as numpy takes it: torch tensors as arrays that share their memory, records as what they hold."""
+    from .sources.base import TensorRecord
+    from .sources.torch_tensors import is_torch, torch_array
+
+    values = x.read() if isinstance(x, TensorRecord) else x
+    return torch_array(values, "x") if is_torch(values) else values
+
+
 def _refuse_beside_qparams(arguments: list[str]) -> None:
     if arguments:
         raise QuantValueError(f"qparams already says what {', '.join(arguments)} would: leave one of them out")

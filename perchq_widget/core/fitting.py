@@ -40,8 +40,8 @@ def fit(
         return fit_blocks(array, ch_axis, scheme, observed)
     if scheme.scale_rule in FIXED_RULES and (given is not None or scheme.clip_ratio != 1.0):
         raise QuantValueError(
-            f"scale_rule {scheme.scale_rule!r} sets the scale of {scheme.dtype} whatever the range is: leave clip_ratio "
-            "and ranges out, or choose scale_rule 'amax' where the format has it"
+            f"scale_rule {scheme.scale_rule!r} sets the scale of {scheme.dtype} whatever the range is: leave "
+            "clip_ratio and ranges out, or choose scale_rule 'amax' where the format has it"
         )
     dtype = rules.working_dtype(array.dtype)
     statistic = rules.statistics.get(str(scheme.scale_rule))

@@ -51,7 +51,7 @@ class QuantScheme:
     def __post_init__(self) -> None:
         object.__setattr__(self, "dtype", canonical_dtype(self.dtype))
         if self.scheme == "asymmetric":
-            raise QuantValueError("scheme must be one of 'affine', 'symmetric', got 'asymmetric': that is 'affine' here")
+            raise QuantValueError("scheme must be one of 'affine', 'symmetric', got 'asymmetric': that is 'affine'")
         choose_from("scheme", self.scheme, SCHEMES)
         choose_from("granularity", self.granularity, GRANULARITIES)
         for name in ("reduce_range", "narrow_range"):

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from needs import oracle
 
 import perchq_widget as pq
 from perchq_widget.core.errors import QuantError
@@ -27,7 +28,7 @@ def test_short_and_mistyped_formats_are_understood(name: str, meant: str) -> Non
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: pq.analyze(W, scheme="asymmetric"), "that is 'affine' here"),
+        (lambda: pq.analyze(W, scheme="asymmetric"), "that is 'affine'"),
         (lambda: pq.analyze(W, group_size=32.0), "an integer, such as 128"),
         (lambda: pq.analyze(W, group_size="32"), "an integer, such as 128"),
         (lambda: pq.analyze(W[0], group_size=32), "more than the one element that each channel"),
@@ -49,6 +50,16 @@ def test_numpy_integers_and_negative_axes_are_as_good() -> None:
     assert pq.analyze(W, group_size=np.int64(32)).qparams.group_size == 32
     q = pq.QParams([0.1] * 128, [0] * 128, dtype="qint8", convention="pytorch", ch_axis=-1)
     assert pq.analyze(W, qparams=q, ch_axis=1).table["scale"].eq(np.float32(0.1)).all()
+
+
+@pytest.mark.oracle
+def test_torch_tensors_are_values_too() -> None:
+    torch = oracle("torch")
+    layer = torch.nn.Linear(32, 8)
+    report = pq.analyze(layer.weight)
+    assert np.array_equal(pq.quantize(layer.weight, report.qparams), report.codes())
+    half = layer.weight.to(torch.bfloat16)
+    assert pq.fake_quantize(half, pq.analyze(half).qparams).shape == (8, 32)
 
 
 @pytest.mark.parametrize("convention", ["litert-xnnpack", "onnx-dynamic", "pytorch-dynamic", "pytorch", "torchao"])
