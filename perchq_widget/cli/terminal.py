@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TextIO
 
-from perchq_widget.report.text import clean_name, shorten
+from perchq_widget.report.text import NOTHING, clean_name, shorten
 
 NAME_WIDTH = 32
 GAP = "  "
@@ -33,6 +33,7 @@ class Look:
     clipped: str = "▲"
     low_sqnr: str = "▼"
     ellipsis: str = "…"
+    nothing: str = NOTHING
 
     @classmethod
     def of(cls, stream: TextIO) -> Look:
@@ -40,9 +41,9 @@ class Look:
         tty = stream.isatty()
         width = shutil.get_terminal_size((100, 24)).columns if tty or "COLUMNS" in os.environ else None
         coloured = tty and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
-        if can_write(stream, "▲▼…"):
+        if can_write(stream, f"▲▼…{NOTHING}"):
             return cls(width, coloured)
-        return cls(width, coloured, clipped="^", low_sqnr="v", ellipsis="~")
+        return cls(width, coloured, clipped="^", low_sqnr="v", ellipsis="~", nothing="-")
 
 
 def can_write(stream: TextIO, text: str) -> bool:
@@ -107,7 +108,9 @@ def table_lines(
 
 def _cell(column: str, text: str, look: Look) -> str:
     clean = clean_name(text)
-    return shorten(clean, NAME_WIDTH).replace("…", look.ellipsis) if column in TEXT_COLUMNS else clean
+    if column in TEXT_COLUMNS:
+        return shorten(clean, NAME_WIDTH).replace("…", look.ellipsis)
+    return clean.replace(NOTHING, look.nothing)
 
 
 def _marked(line: str, flags: Sequence[str], look: Look) -> str:

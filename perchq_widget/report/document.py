@@ -9,13 +9,15 @@ from typing import Any
 import numpy as np
 
 from perchq_widget.core.conventions import get_convention
+from perchq_widget.core.group_sizes import group_size_text
 from perchq_widget.core.rules import LOW_SQNR_DB
 from perchq_widget.report.export import json_safe
 from perchq_widget.report.figures import histogram_name, histogram_svg, overview_name, overview_svg
 from perchq_widget.report.rows import Rows, take_rows
 from perchq_widget.report.summary import summary_rows
-from perchq_widget.report.text import clean_name, plural
+from perchq_widget.report.text import clean_name, plural, unit_text
 from perchq_widget.study.channels import ChannelTable
+from perchq_widget.study.derivation import parameters_given
 from perchq_widget.study.explain import explain, rule_lines
 from perchq_widget.study.histogram import channel_histogram
 
@@ -27,13 +29,20 @@ _MOST_ERRORS = 200
 def caption(study: ChannelTable) -> str:
     """One line: tensor, what it is, axis, format, scheme, granularity, convention."""
     scheme = study.scheme
+    unit = unit_text(scheme.granularity, scheme.group_size)
     parts = [
         clean_name(study.name),
         _kind(study),
         f"ch_axis {study.ch_axis}",
-        f"{scheme.dtype} {scheme.scheme}{_narrower(study)}, per {scheme.granularity}, {scheme.convention}",
+        ", ".join(filter(None, (_format(study), f"per {unit}", _scale_rule(study), scheme.convention))),
     ]
     return " · ".join(parts)
+
+
+def _format(study: ChannelTable) -> str:
+    scheme = study.scheme
+    plain = not (scheme.reduce_range or scheme.narrow_range or scheme.quant_range is not None)
+    return f"{scheme.dtype} {scheme.scheme}" + ("" if plain else f" {scheme.quant_min}..{scheme.quant_max}")
 
 
 def _kind(study: ChannelTable) -> str:
@@ -44,10 +53,10 @@ def _kind(study: ChannelTable) -> str:
     return plural(study.n_channels, "calibration range")
 
 
-def _narrower(study: ChannelTable) -> str:
-    scheme = study.scheme
-    plain = not (scheme.reduce_range or scheme.narrow_range or scheme.quant_range is not None)
-    return "" if plain else f" {scheme.quant_min}..{scheme.quant_max}"
+def _scale_rule(study: ChannelTable) -> str:
+    """The rule that scales came from, where the runtime has a choice of them."""
+    rule = study.scheme.scale_rule
+    return "" if rule is None or parameters_given(study) else f"scale rule {rule}"
 
 
 def settings(study: ChannelTable) -> dict[str, Any]:
@@ -60,16 +69,12 @@ def settings(study: ChannelTable) -> dict[str, Any]:
     return {**study.scheme.as_dict(), "observer": observer, "mode": study.kind, "range_from": study.range_from}
 
 
-def parameters_given(study: ChannelTable) -> bool:
-    """Whether scale and zero point were given, so that no range led to them."""
-    return study.kind == "params" or study.range_from == "given qparams"
-
-
 def csv_settings(study: ChannelTable) -> dict[str, Any]:
     """The columns that the CSV carries beside the table's own, so that it explains itself."""
     from perchq_widget import __version__
 
     own = {"tensor": study.name, "ch_axis": study.ch_axis, **settings(study)}
+    own["group_size"] = group_size_text(study.scheme.group_size) or None
     return {**own, "perchq_widget_version": __version__}
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from perchq_widget.report.html_style import FRAGMENT_CSS, PAGE_CSS
-from perchq_widget.report.text import column_title, escape
+from perchq_widget.report.text import codes_line, column_title, escape, unit_text
 
 # More columns than this need a sheet of paper laid on its side.
 _PORTRAIT_COLUMNS = 13
@@ -99,14 +99,16 @@ def _settings(document: Mapping[str, Any]) -> list[tuple[object, object]]:
     given = document["settings"]
     rows: list[tuple[object, object]] = [
         ("Number format", given["dtype"]),
-        ("Scheme", f"{given['scheme']}, per {given['granularity']}"),
-        ("Codes", f"{given['quant_min']} to {given['quant_max']}"),
+        ("Scheme", f"{given['scheme']}, per {unit_text(given['granularity'], given['group_size'])}"),
+        codes_line(given["quant_min"], given["quant_max"]),
         ("Reduce range", "on" if given["reduce_range"] else "off"),
         ("Convention", given["convention"]),
         ("Channel axis", document["tensor"]["ch_axis"]),
     ]
     if given["narrow_range"]:
         rows.insert(4, ("Narrow range", "on"))
+    if given["scale_rule"] is not None:
+        rows.insert(-2, ("Scale rule", given["scale_rule"]))
     if document["kind"] == "tensor":
         ratio = "" if given["clip_ratio"] == 1 else f", times {given['clip_ratio']}"
         rows.append(("Range from", f"{given['range_from']}{ratio}"))

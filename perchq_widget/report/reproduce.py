@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from perchq_widget.report.code import call, comment, lines_literal
 from perchq_widget.report.packed import MOST_BYTES, UNPACK, packed
+from perchq_widget.report.params_code import ParamsCode, params_code
 from perchq_widget.study.channels import ChannelTable
 
 _LONGEST_LIST = 64
@@ -115,7 +116,10 @@ def _calculator(study: ChannelTable, lines: str) -> str:
 def _settings(study: ChannelTable) -> dict[str, Any]:
     """The arguments of ``analyze`` that choose parameters; those at their default are left out if they are rare."""
     scheme = study.scheme
-    rare = {"narrow_range": False, "quant_range": None, "observer": "minmax", "clip_ratio": 1.0}
+    rare = {
+        "group_size": None, "scale_rule": None, "narrow_range": False, "quant_range": None, "observer": "minmax",
+        "clip_ratio": 1.0,
+    }  # fmt: skip
     given = {name: getattr(scheme, name) for name, default in rare.items() if getattr(scheme, name) != default}
     usual = ("dtype", "scheme", "granularity", "reduce_range", "convention")
     return {name: getattr(scheme, name) for name in usual} | given
@@ -145,22 +149,19 @@ def _ranges(study: ChannelTable, pack: bool) -> _Value:
 
 def _qparams(study: ChannelTable, pack: bool) -> _Value:
     """Given parameters as a literal while that is readable."""
-    q, argument = study.qparams, "qparams=qparams"
-    arguments = {
-        "dtype": q.dtype,
-        "convention": q.convention,
-        "ch_axis": q.ch_axis,
-        "quant_min": q.quant_min,
-        "quant_max": q.quant_max,
-    }
-    if q.scale.size <= _LONGEST_LIST:
-        given = f"{q.scale.tolist()!r}, {q.zero_point.tolist()!r}"
-        return _Value([f"qparams = {call('pq.QParams', given, arguments)}"], "", argument)
-    about = f"the pq.QParams of this tensor, {q.scale.size} scales and zero points: see the exported table"
-    if pack and q.scale.nbytes + q.zero_point.nbytes <= MOST_BYTES:
-        folded = f"scale = {packed(q.scale)}\nzero_point = {packed(q.zero_point)}"
-        return _Value([f"qparams = {call('pq.QParams', 'scale, zero_point', arguments)}"], folded, argument)
+    made, argument = params_code(study.qparams), "qparams=qparams"
+    readable = made.literals()
+    if readable is not None:
+        return _Value([f"qparams = {_built(made, readable)}"], "", argument)
+    if pack and made.n_bytes <= MOST_BYTES:
+        folded = "\n".join(f"{name} = {packed(array)}" for name, array in made.arrays.items())
+        return _Value([f"qparams = {_built(made, {name: name for name in made.arrays})}"], folded, argument)
+    about = f"the pq.{made.class_name} of this tensor, {made.arrays['scale'].size} scales: see the exported table"
     return _Value(_placeholder("qparams", about), "", argument)
+
+
+def _built(made: ParamsCode, values: dict[str, str]) -> str:
+    return call(f"pq.{made.class_name}", made.arguments(values), made.options)
 
 
 def _channel_names(study: ChannelTable, pack: bool) -> _Value:

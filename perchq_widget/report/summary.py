@@ -17,7 +17,9 @@ def summary_rows(summary: Mapping[str, Any], kind: str) -> list[list[str]]:
         *_non_finite(summary),
         *_errors(summary),
         ["Worst channel", f"{clean_name(str(summary['worst_channel']))}, {decibels(summary['worst_sqnr_db'])}"],
+        *_groups(summary),
         ["Scale range", _range(summary["scale_min"], summary["scale_max"])],
+        *_bits(summary),
     ]
 
 
@@ -46,6 +48,20 @@ def _percentage(summary: Mapping[str, Any]) -> list[str]:
 def _non_finite(summary: Mapping[str, Any]) -> list[list[str]]:
     count = summary.get("non_finite", 0)
     return [["Not finite, left out", plural(count, "value")]] if count else []
+
+
+def _groups(summary: Mapping[str, Any]) -> list[list[str]]:
+    """The worst of the groups beside the median one; nothing where channels have one scale."""
+    if "worst_group" not in summary:
+        return []
+    name, worst = clean_name(str(summary["worst_group"])), decibels(summary["worst_group_sqnr_db"])
+    return [["Worst group", f"{name}, {worst} (median group {decibels(summary['median_group_sqnr_db'])})"]]
+
+
+def _bits(summary: Mapping[str, Any]) -> list[list[str]]:
+    """What a value costs to store, its share of scales counted."""
+    bits = summary.get("bits_per_weight")
+    return [] if bits is None else [["Bits per weight", f"{short_number(bits)}, scales counted"]]
 
 
 def decibels(value: float) -> str:

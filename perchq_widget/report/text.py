@@ -19,6 +19,8 @@ _BLANKS = frozenset("\u2800\u3164\uffa0\u115f\u1160")
 _CONTROL_PICTURES = {"\n": "⏎", "\r": "␍", "\t": "⇥", "\0": "␀"}
 _FORMULA = re.compile(r"'*(?:\s*[=+\-@＝＋－＠]|[\t\r\n])")  # noqa: RUF001 - full-width forms start formulas too
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
+#: A cell that has no number, because the format has no such thing.
+NOTHING = "–"
 _INTEGER_COLUMNS = frozenset({"n", "zero_point", "raw_quantized", "quantized", "clipped"})
 _SHORT_COLUMNS = frozenset(
     {"abs_error", "max_abs_error", "mean_abs_error", "pct_error", "mean_pct_error", "mse", "clipped_pct", "zeroed_pct"}
@@ -87,6 +89,21 @@ def code_text(code: float) -> str:
     return short_number(code, 6, commas=False)
 
 
+def unit_text(granularity: object, group_size: object) -> str:
+    """What shares a scale: ``channel``, ``group of 128``, ``block of 128x128``."""
+    sizes = list(group_size) if isinstance(group_size, (list, tuple)) else [group_size]
+    if not sizes or not all(isinstance(size, int) for size in sizes):
+        return str(granularity)
+    return f"{granularity} of {'x'.join(map(str, sizes))}"
+
+
+def codes_line(low: object, high: object) -> tuple[str, str]:
+    """Label and text of the codes in force; a float format or a list of values has no numbered codes."""
+    if isinstance(low, int) and isinstance(high, int):
+        return "Codes", f"{low} to {high}"
+    return "Values of a code", " to ".join(short_number(float(end), 6, commas=False) for end in (low, high))  # type: ignore[arg-type]
+
+
 def column_title(column: str) -> str:
     """Heading of a table column, with its unit: ``sqnr_db`` is ``SQNR, dB``."""
     return _TITLES.get(column, clean_name(column).replace("_", " "))
@@ -104,6 +121,8 @@ def format_cell(column: str, value: object) -> str:
     if not isinstance(value, Real):
         return "" if value is None else clean_name(str(value))
     number = float(value)
+    if column == "zero_point" and math.isnan(number):
+        return NOTHING
     if column.endswith("_db") and math.isfinite(number):
         return f"{number:.2f}"
     if column in _INTEGER_COLUMNS and math.isfinite(number) and number == int(number):

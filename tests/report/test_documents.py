@@ -74,7 +74,7 @@ def test_the_rule_in_force_is_the_one_that_was_used() -> None:
         rule = report.document()["convention"]["rule"]
         assert rule[0] == "scale and zero_point as given"
         assert not [line for line in rule if line.startswith(("scale =", "zero_point =", "min ="))]
-        assert rule[-1] == "dequantized = (quantized - zero_point) * scale"
+        assert rule[-1] == "dequantized = (code - zero_point) * scale"
     assert calculator().document()["convention"]["rule"][0].startswith("scale = ")
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from perchq_widget.report.document import SCHEMA
+from perchq_widget.report.text import codes_line, unit_text
 
 from .coverage import missing_notice
 from .document_table import table_view
@@ -112,8 +113,9 @@ def _clipped_tile(summary: Mapping[str, Any], channels: str) -> View:
 
 
 def _granularity_note(source: Mapping[str, Any]) -> str:
-    granularity = text(mapping(source.get("settings")).get("granularity"))
-    return f"quantized per {granularity}" if granularity else ""
+    settings = mapping(source.get("settings"))
+    granularity = text(settings.get("granularity"))
+    return f"quantized per {unit_text(granularity, settings.get('group_size'))}" if granularity else ""
 
 
 def _tile(label: str, value: str, note: str, tone: str = "plain") -> View:
@@ -131,10 +133,11 @@ def _facts(source: Mapping[str, Any]) -> list[list[str]]:
         ("Channel axis", number(tensor.get("ch_axis"))),
         ("Values", number(tensor.get("n"))),
         ("Number format", text(settings.get("dtype"))),
-        ("Codes", _codes(settings)),
+        _codes(settings),
         ("Scheme", ", ".join(filter(None, (text(settings.get("scheme")), _granularity_note(source))))),
         ("Reduce range", _yes_no(settings.get("reduce_range"))),
         ("Narrow range", _yes_no(settings.get("narrow_range"))),
+        ("Scale rule", text(settings.get("scale_rule"))),
         ("Convention", text(settings.get("convention"))),
         ("Range from", _range_from(settings)),
     ]
@@ -146,9 +149,10 @@ def _summary(source: Mapping[str, Any]) -> list[list[str]]:
     return [[breakable(shorten(label, 60), 18), breakable(shorten(value, 400), 22)] for label, value in rows]
 
 
-def _codes(settings: Mapping[str, Any]) -> str:
-    low, high = number(settings.get("quant_min")), number(settings.get("quant_max"))
-    return f"{low} to {high}" if low and high else ""
+def _codes(settings: Mapping[str, Any]) -> tuple[str, str]:
+    ends = settings.get("quant_min"), settings.get("quant_max")
+    known = all(isinstance(end, int | float) and not isinstance(end, bool) for end in ends)
+    return codes_line(*ends) if known else ("Codes", "")
 
 
 def _yes_no(value: object) -> str:
