@@ -132,6 +132,12 @@ def _add_tensor_scheme(parser: argparse.ArgumentParser) -> None:
         "--scale-rule", metavar="RULE", help="how the scale follows from the largest magnitude: floor, even, ceil, ..."
     )
     parser.add_argument("--narrow-range", action="store_true", help="leave out the lowest signed code")
+    parser.add_argument(
+        "--quant-range", type=int, nargs=2, metavar=("LOW", "HIGH"), help="the codes in force, such as -127 127"
+    )
+    parser.add_argument(
+        "--clip-ratio", type=float, default=1.0, metavar="R", help="shrink the observed range first; 1 keeps it"
+    )
 
 
 def _add_demo(commands: Any) -> None:

@@ -219,7 +219,7 @@ def _summary(frame: Any, tables: tuple[ChannelTable, ChannelTable], sums: npt.ND
         "codes_differ_pct": float(_share(total[_DIFFER], total[_N])),
         "channels_differ": int((sums[_DIFFER] > 0).sum()),
         "max_code_diff": int(sums[_STEPS].max()),
-        "most_different_channel": str(frame["channel"].iloc[int(np.argmax(shares))]),
+        "most_different_channel": str(frame["channel"].iloc[int(np.argmax(shares))]) if shares.any() else None,
         "sqnr_a_db": tables[0].summary["sqnr_db"],
         "sqnr_b_db": tables[1].summary["sqnr_db"],
         "sqnr_a_read_by_b_db": crossed[0],

@@ -49,6 +49,8 @@ def settings(path: str = "r.json") -> dict[str, object]:
         (["--dtype", "int4", "--group-size", "128", "--convention", "torchao"],
          {"dtype": "int4", "granularity": "group", "group_size": 128, "convention": "torchao"}),
         (["--dtype", "int4", "--group-size", "32"], {"granularity": "group", "convention": "torchao"}),
+        (["--quant-range", "-100", "100", "--clip-ratio", "0.9"],
+         {"quant_min": -100, "quant_max": 100, "clip_ratio": 0.9}),
         (["--group-size", "16x64", "--scheme", "symmetric"], {"granularity": "block", "group_size": [16, 64]}),
         (["--dtype", "float8_e4m3fn"], {"scheme": "symmetric", "granularity": "channel", "convention": "pytorch"}),
         (["--granularity", "token"], {"granularity": "token", "convention": "torchao"}),
@@ -68,6 +70,7 @@ def test_analyze_takes_every_setting(perchq: Perchq, options: list[str], wanted:
     ("arguments", "said"),
     [
         (["analyze", *FC1, "--dtype", "int4", "--group-size", "100"], "group_size must divide"),
+        (["analyze", *FC1, "--quant-range", "5", "3"], "quant_range must lie in -128..127"),
         (["analyze", *FC1, "--group-size", "32", "--convention", "pytorch"], "no granularity 'group'"),
         (["analyze", *FC1, "--scale-rule", "up", "--dtype", "mxfp4"], "scale_rule"),
         (["analyze", *FC1, "--dtype", "mxfp4", "--convention", "pytorch"], "pytorch has no mxfp4"),
