@@ -37,7 +37,7 @@ def tensor_hits(
     some = observed.n_finite > 0
     scale, zero = params
     top = np.maximum(np.abs(low), np.abs(high))
-    hits = _value_hits(observed, errors, top, qparams.working_dtype.name)
+    hits = _value_hits(observed, errors, top, qparams)
     zeros = (low == 0) & (high == 0)  # they have a rule of their own
     first, last = (low, high) if used is None else used
     for hit in scale_hits(scale, first, last, scheme, qparams.working_dtype):
@@ -48,15 +48,18 @@ def tensor_hits(
     hits += _error_hits(errors, qparams, zero, overflow)
     hits += [] if errors.groups is None else group_hits(errors.groups, qparams.effective())
     one_sided = ((low >= 0) | (high <= 0)) & (low != high) & some
+    halves = scheme.family == "integer" and scheme.symmetric and qparams.grid.signed  # a float loses a bit of sign
     hits.append(
-        Hit("one-sided", "info", one_sided & scheme.symmetric & qparams.grid.signed, np.where(low >= 0, low, high),
+        Hit("one-sided", "info", one_sided & halves, np.where(low >= 0, low, high),
             "all values are on one side of zero (nearest: {value}), so symmetric codes leave half the grid unused.",
             "Choose scheme 'affine', or an unsigned format.")
     )  # fmt: skip
     return hits
 
 
-def _value_hits(observed: ChannelRanges, errors: ChannelErrors, top: Floats, beyond: str) -> list[Hit]:
+def _value_hits(observed: ChannelRanges, errors: ChannelErrors, top: Floats, qparams: Parameters) -> list[Hit]:
+    beyond, unit = qparams.working_dtype.name, qparams.granularity
+    others = "all others" if unit in ("channel", "tensor") else f"the others of its {unit}"
     rms = np.sqrt(errors.mean(errors.signal))
     ratio = np.divide(top, rms, out=np.zeros_like(top), where=rms > 0)
     bad = observed.n_nan + observed.n_inf
@@ -71,7 +74,7 @@ def _value_hits(observed: ChannelRanges, errors: ChannelErrors, top: Floats, bey
             "The channel may be pruned away."),
         Hit("outlier", "info", ratio > OUTLIER_RATIO, ratio,
             f"the largest magnitude is {{value}} times the root mean square (above {OUTLIER_RATIO:g}).",
-            "It sets the step for all others; clip it, or keep the channel in a wider format."),
+            f"It sets the step for {others}; clip it, or keep the channel in a wider format."),
     ]  # fmt: skip
 
 

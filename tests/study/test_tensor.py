@@ -149,6 +149,15 @@ def test_outliers_are_named() -> None:
     x = RNG.standard_normal((3, 1000)).astype(np.float32)
     x[1, 17] = 100.0
     assert [(finding.rule, finding.channel) for finding in pq.analyze(x).findings] == [("outlier", "1")]
+    assert "the step for all others" in pq.analyze(x).findings[0].next_step
+    found = {finding.rule: finding.next_step for finding in pq.analyze(x, dtype="int4", group_size=50).findings}
+    assert "the step for the others of its group" in found["outlier"]
+
+
+def test_one_sided_values_waste_codes_of_integers_and_not_of_floats() -> None:
+    x = np.abs(WEIGHT) + 1
+    assert "one-sided" in {finding.rule for finding in pq.analyze(x, scheme="symmetric").findings}
+    assert "one-sided" not in {finding.rule for finding in pq.analyze(x, dtype="float8_e4m3fn").findings}
 
 
 def test_a_tie_at_the_end_is_no_finding_but_counted() -> None:
