@@ -7,8 +7,11 @@ from decimal import ROUND_HALF_UP, Decimal, getcontext
 import numpy as np
 import pytest
 from needs import oracle
+from study.schemes import allowed_schemes, label
 
 import perchq_widget as pq
+from perchq_widget.core.defaults import settled
+from perchq_widget.core.schemes import QuantScheme
 from perchq_widget.sources.lines import EXAMPLE_LINES, EXAMPLE_PARAMS
 
 getcontext().prec = 80
@@ -237,3 +240,45 @@ def test_overall_sqnr_of_numbers_whose_squares_leave_float64() -> None:
 def test_a_clipped_sample_is_not_told_to_narrow_its_range() -> None:
     assert [finding.rule for finding in pq.calculate("a,-1,1,5").findings] == ["clipped"]
     assert [finding.rule for finding in pq.calculate("a,-1,1,0.003").findings] == ["low-sqnr"]
+
+
+LINES = "wide,-3,2,0.3\nbeyond,-0.5,1,7\nzero,-1,1,0\nsmall,-1e-3,4e-3,-2e-4\n"
+
+
+def as_lines() -> list[QuantScheme]:
+    """The schemes that the calculator can be asked for, but its own."""
+    plain = [each for each in allowed_schemes() if not (each.narrow_range or each.quant_range)]
+    return [
+        each
+        for each in plain
+        if each.granularity == "channel"
+        and each.convention != "calculator"
+        and each.scale_rule == settled(each.dtype, each.scheme, "channel", each.convention).scale_rule
+    ]
+
+
+@pytest.mark.parametrize("scheme", as_lines(), ids=label)
+def test_lines_of_every_format_equal_the_tensor_functions(scheme) -> None:
+    settings = {name: getattr(scheme, name) for name in ("dtype", "scheme", "convention", "reduce_range")}
+    table = pq.calculate(LINES, **settings).table
+    low, high, x = np.array([line.split(",")[1:] for line in LINES.splitlines()], np.float32).T
+    qparams = pq.choose_qparams(low, high, **settings)
+    codes = pq.quantize(x[:, None], qparams)
+    assert np.array_equal(table["scale"], qparams.scale.astype(np.float64))
+    assert np.array_equal(table["quantized"], codes[:, 0].astype(np.float64))
+    assert np.array_equal(table["dequantized"], pq.dequantize(codes, qparams)[:, 0].astype(np.float64))
+    assert (table["quantized"].dtype.kind == "f") == (scheme.family == "float")
+
+
+def test_a_float_format_s_line_reads_well() -> None:
+    report = pq.calculate(LINES, dtype="float8_e4m3fn", scheme="symmetric", convention="pytorch")
+    row = report.table.iloc[0]
+    assert (row["quantized"], row["raw_quantized"], row["clipped"]) == (44.0, 44.0, False)
+    assert report.table["clipped"].tolist() == [False, True, False, False]
+    clipped = next(finding for finding in report.findings if finding.rule == "clipped")
+    assert clipped.channel == "beyond"
+    assert clipped.value > 1  # in steps at the format's end
+    document = report.document()
+    shown = document["display_rows"][0]
+    assert shown[document["columns"].index("quantized")] == "44"
+    assert "bits 0x63" in report.explain(0).to_text()
