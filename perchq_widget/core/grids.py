@@ -253,8 +253,8 @@ def canonical_dtype(dtype: str) -> str:
     if name in DTYPES:
         return name
     raise QuantValueError(
-        f"dtype must be one of the formats, such as 'qint8', 'int4', 'float8_e4m3fn', 'mxfp4', 'nf4' or 'q4_0', got {dtype!r:.60}"
-        f"{_near(dtype.lower())}; `perchq conventions` lists all"
+        "dtype must be one of the formats, such as 'qint8', 'int4', 'float8_e4m3fn', 'mxfp4', 'nf4' or 'q4_0', "
+        f"got {dtype!r:.60}{_near(dtype.lower())}; `perchq conventions` lists all"
     )
 
 
