@@ -71,9 +71,10 @@ class HistogramChart:
 
 
 def _histogram_legend(hist: ChannelHistogram) -> str:
+    codes = f"{hist.quant_min:g}…{hist.quant_max:g}"
     keys = [
         m.swatch(m.BLUE, "values"),
-        m.swatch(m.SKY, f"codes {hist.quant_min:g}…{hist.quant_max:g} represent {span(hist.quant_lo, hist.quant_hi)}"),
+        m.swatch(m.SKY, f"codes {codes}{hist.whose} represent {span(hist.quant_lo, hist.quant_hi)}"),
         m.swatch(m.VERMILLION, "clip lines", "┆"),
         m.swatch(m.GREY, span(hist.min_val, hist.max_val, "range ", "no finite value, so no range"), "⁞"),
     ]

@@ -23,7 +23,7 @@ def draw_histogram(hist: ChannelHistogram, title: str, width: float, height: flo
     x = Axis(*_domain(hist), 64, width - 20)
     y = Axis(0.0, max(1.0, float(np.max(hist.counts))), height - 52, 72)
     parts = [
-        svg.heading(title, width, [("values", svg.BLUE, 0.85), ("range of the codes", svg.SKY, 0.35)]),
+        svg.heading(title, width, [("values", svg.BLUE, 0.85), (f"range of the codes{hist.whose}", svg.SKY, 0.35)]),
         svg.upright(16, (y.start + y.end) / 2, "values per bin"),
         _band(hist, x, y),
         _grid(x, y),

@@ -6,6 +6,7 @@ its element kernel and decoder.
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from typing import Any
 
@@ -88,7 +89,8 @@ def _checked(value: object, working: np.dtype[Any]) -> float | None:
     if isinstance(value, bool) or not isinstance(value, (int, float, np.number)):
         raise QuantTypeError(f"value must be a number, got {value!r}")
     with np.errstate(over="ignore"):
-        seen = working.type(value)
+        near: Any = value  # Python compares integers of any size with floats, numpy converts them
+        seen = working.type(near) if abs(near) <= sys.float_info.max else working.type(np.inf)
     if not np.isfinite(seen):
         raise QuantValueError(f"value must be finite in {working.name}, in which it is quantized, got {value!r}")
     return float(value)

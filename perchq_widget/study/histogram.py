@@ -28,7 +28,7 @@ class ChannelHistogram:
     the widest of its groups. ``n_below`` and ``n_above`` are the values clipped on each side, ``n_nonfinite`` those
     that no bin can hold. ``zero_point`` is None in formats that have none. ``near_codes`` and ``near_values`` are the
     codes next to the calculator's sample and their real values, ascending; ``end_step`` is the distance between the two
-    highest values.
+    highest values. ``shared_by``: "group", "block" or "token" where a channel has several scales, else "".
     """
 
     channel: str
@@ -51,6 +51,12 @@ class ChannelHistogram:
     end_step: float = math.nan
     near_codes: tuple[float, ...] = ()
     near_values: tuple[float, ...] = ()
+    shared_by: str = ""
+
+    @property
+    def whose(self) -> str:
+        """ " of its widest group" where the range is one of several, else ""."""
+        return f" of its widest {self.shared_by}" if self.shared_by else ""
 
 
 def channel_histogram(table: ChannelTable, channel: int | str, bins: int = 128) -> ChannelHistogram:
@@ -97,6 +103,7 @@ def _facts(table: ChannelTable, index: int, row: Any) -> dict[str, Any]:
         "max_val": float(row["max"]),
         "scale": float(row["scale"]),
         "zero_point": None if math.isnan(zero_point) else int(zero_point),
+        "shared_by": "" if q.granularity in ("channel", "tensor") else q.granularity,
         "quant_min": q.quant_min,
         "quant_max": q.quant_max,
         "end_step": q.grid.top_step * float(row["scale"]),

@@ -24,7 +24,7 @@ def tensor_channel(lo: float, hi: float, data: Any = None, channel: str = "3", n
     data = np.random.default_rng(1).normal(size=4608) * 0.05 if data is None else np.asarray(data)
     counts, edges = np.histogram(data, bins=128)
     return SimpleNamespace(
-        channel=channel, index=3, edges=edges, counts=counts.astype(float), quant_lo=lo, quant_hi=hi,
+        channel=channel, index=3, whose="", edges=edges, counts=counts.astype(float), quant_lo=lo, quant_hi=hi,
         min_val=float(data.min()), max_val=float(data.max()), scale=(hi - lo) / 255, zero_point=0, quant_min=-128,
         quant_max=127, n_below=int((data < lo).sum()), n_above=int((data > hi).sum()), n_nonfinite=nonfinite,
         sample=None, dequantized=None,

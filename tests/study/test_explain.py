@@ -108,3 +108,8 @@ def test_the_calculator_explains_the_decimals_as_typed() -> None:
     exact = pq.calculate("a,0,2.55,0.57", dtype="quint8")
     assert results(exact.explain(0))["SQNR"] == "inf dB"
     assert results(exact.explain(0))["absolute error"] == "0"
+
+
+def test_integers_beyond_any_float_are_named() -> None:
+    with pytest.raises(pq.QuantError, match="value must be finite"):
+        pq.analyze(np.ones((2, 8), np.float32)).explain(0, 10**400)

@@ -111,3 +111,10 @@ def test_codes_near_a_line_of_a_float_format_are_its_values(dtype, sample) -> No
     assert abs(report.table["quantized"][0]) <= hist.quant_max
     assert report.table["clipped"][0] == (sample == 7.0)
     assert (hist.n_below, hist.n_above) == (0, int(sample == 7.0))
+
+
+def test_a_range_that_is_one_of_several_says_whose_it_is() -> None:
+    x = np.random.default_rng(1).standard_normal((4, 64)).astype(np.float32)
+    assert pq.analyze(x).histogram(0).whose == ""
+    assert pq.analyze(x, dtype="int4", group_size=32).histogram(0).whose == " of its widest group"
+    assert pq.analyze(x, dtype="nf4").histogram(0).whose == " of its widest group"
