@@ -87,7 +87,7 @@ class QParams:
         self._check_shapes()
         if (self.zero_point == self.zero_point.flat[0]).all():  # one number broadcasts faster than many equal ones
             object.__setattr__(self, "_one_zero", np.array(self.zero_point.flat[0]))
-        if convention == "calculator":
+        if rules.exact:
             self._set_exact(_as_printed(self.scale, self.zero_point))
 
     def _set_exact(self, exact: tuple[ExactParams, ...]) -> None:

@@ -120,6 +120,7 @@ class Convention:
     symmetric_zero_point: Callable[[QuantScheme], int] = _zero
     short_group: bool = False
     short_block: bool = True
+    exact: bool = False  # computes on the decimals that floats print as
     zero_in_range: bool = True  # the rule takes zero into every range
     scale_floor: float | None = None  # the least scale, a finding where it is reached
     scale_floors: tuple[tuple[str, float], ...] = ()  # in working dtypes that have others

@@ -117,7 +117,7 @@ def line_findings(frame: Any, mode: str, scheme: QuantScheme) -> tuple[Finding, 
     overflow = np.abs(column["raw_quantized"].astype(float) - column["quantized"].astype(float)) / scheme.grid.top_step
     sqnr = column["sqnr_db"].astype(float)
     off_grid = (zero < scheme.quant_min) | (zero > scheme.quant_max)
-    not_symmetric = (zero != 0) & (scheme.symmetric and mode == "params" and scheme.convention == "calculator")
+    not_symmetric = (zero != 0) & (scheme.symmetric and mode == "params" and get_convention(scheme.convention).exact)
     ranges = mode == "ranges"
     hits = [
         Hit("zero-off-grid", "warning", off_grid, zero,

@@ -54,7 +54,7 @@ def calculate_table(parsed: ParsedLines, scheme: QuantScheme, *, name: str, ch_a
     LineError as well.
     """
     rules = require_allowed(scheme)
-    fit = _fit_exact(parsed, scheme) if rules.name == "calculator" else _fit_runtime(parsed, scheme, rules)
+    fit = _fit_exact(parsed, scheme) if rules.exact else _fit_runtime(parsed, scheme, rules)
     lines, params = fit.good(parsed.rows)
     errors = [*parsed.errors, *_line_errors(parsed.rows, fit.problems)]
     errors.sort(key=lambda error: error.line)

@@ -97,6 +97,7 @@ CALCULATOR = Convention(
     kernel=EXACT,
     dtypes=(np.dtype(np.float64),),
     zero_point_in_range=False,
+    exact=True,
     zero_in_range=False,
     short_group=True,
     checked="exact fractions",
