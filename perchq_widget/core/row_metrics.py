@@ -72,6 +72,7 @@ class _Worker:
 
     def __init__(self, qparams: Parameters, keeps: GroupErrors) -> None:
         self.qparams, self.keeps = qparams, keeps
+        self.keeps_zero = qparams.keeps_zero  # asks every zero point
         self.buffers: tuple[Array, Array, Array] | None = None
         self.ones = np.ones(RUN, np.float32)
 
@@ -99,7 +100,7 @@ class _Worker:
             e, other = other, e
         self.qparams.decoder.values(e, params, e)
         np.equal(e, 0, out=mask)
-        sums[ZERO] += _counted(mask if self.qparams.keeps_zero else mask & (x != 0), rows, n_channels)
+        sums[ZERO] += _counted(mask if self.keeps_zero else mask & (x != 0), rows, n_channels)
         np.subtract(e, x, out=e)
         self._keep(piece, x, e, sums)
         by_row = x.reshape(rows), e.reshape(rows)
