@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .metrics import GroupErrors
-from .rules import LOW_SQNR_DB, Hit
+from .rules import EXTREME_SCALES, LOW_SQNR_DB, Hit
 
 #: A group this far below its channel's median group: a bit of precision less than most groups have, or nearly two.
 SPREAD_DB, WIDE_SPREAD_DB = 6.0, 10.0
@@ -37,6 +37,7 @@ def group_hits(groups: GroupErrors, step: Values) -> list[Hit]:
     also = {"group": worst, "median": median, "ratio": ratio}
     told = f"group {{group}} has {{value}} dB, the median group {{median}} dB; {_RATIO}."
     return [
+        _extreme(step, groups.signal > 0),
         Hit("group-spread", "warning", bad, lowest, told,
             "Look for an outlier in that group (report.groups() has all of them), or choose a smaller group_size.",
             lowest_is_worst=True, also=also),
@@ -49,8 +50,21 @@ def group_hits(groups: GroupErrors, step: Values) -> list[Hit]:
     ]  # fmt: skip
 
 
+def _extreme(step: Values, some: npt.NDArray[np.bool_]) -> Hit:
+    """ "extreme-scale" of single groups; where most are, the rule of the channel says so."""
+    found = some & ((step < EXTREME_SCALES[0]) | (step > EXTREME_SCALES[1]))
+    place = np.argmax(found, axis=1)
+    few = found.any(1) & (2 * found.sum(1) < found.shape[1])
+    return Hit("extreme-scale", "warning", few, np.take_along_axis(step, place[:, None], 1)[:, 0],
+               "the scale {value} of its group {group} is extreme.",
+               "Values of that group may become zero or overflow; rescale them, or choose a format with wider scales.",
+               also={"group": place})  # fmt: skip
+
+
 def _ratio(step: Values, some: npt.NDArray[np.bool_]) -> Values:
     """Largest to smallest scale of each channel's groups; 0 where fewer than two hold anything but zeros."""
+    some = some & (step > 0)  # of a step stored as 0 another rule tells
     most = np.where(some, step, 0.0).max(1)
     least = np.where(some, step, np.inf).min(1)
-    return np.where(np.isfinite(least), most / np.maximum(least, np.finfo(np.float64).tiny), 0.0)
+    with np.errstate(over="ignore"):
+        return np.where(np.isfinite(least), most / least, 0.0)

@@ -187,3 +187,13 @@ def test_scales_that_differ_much_are_said() -> None:
     assert "the largest scale of its groups is 26.6667 times the smallest" in finding.message
     x[1, :32] = 0  # a pruned group's scale says nothing
     assert spread(x) == []
+
+
+def test_a_group_whose_stored_scale_vanishes_is_named() -> None:
+    """float16, in which GGUF keeps scales, flushes a scale of 1e-9 to zero: all of the group is lost."""
+    x = np.random.default_rng(2).standard_normal((3, 128)).astype(np.float32)
+    x[1, 64:96] *= np.float32(1e-9)
+    report = pq.analyze(x, dtype="q4_0")
+    (found,) = [finding for finding in report.findings if finding.rule == "extreme-scale"]
+    assert (found.channel, found.value) == ("1", 0.0)
+    assert "its group 2 is extreme" in found.message
