@@ -15,7 +15,7 @@ import nbformat
 from nbformat.v4 import new_code_cell, new_notebook
 
 ROOT = Path(__file__).parents[2]
-WAIT_MS = 30_000
+WAIT_MS = 60_000  # two busy cores take their time
 _RUNNING = re.compile(r"http://127\.0\.0\.1:(\d+)/")
 _QUIET = {
     "@jupyterlab/apputils-extension:announcements": True,

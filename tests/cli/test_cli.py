@@ -432,8 +432,12 @@ def test_control_c_is_one_line() -> None:
     # The prompt for the keyboard shows that the command waits for input; a pseudo-terminal makes it appear.
     import pty
 
+    def heed() -> None:  # a runner that was started in the background ignores interrupts, and its children with it
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
     leader, follower = pty.openpty()
-    with subprocess.Popen(command("calc"), stdin=follower, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+    pipes = {"stdin": follower, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command("calc"), **pipes, preexec_fn=heed) as process:
         assert process.stderr is not None
         assert b"keyboard" in process.stderr.readline()
         process.send_signal(signal.SIGINT)
