@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from typing import Any
 
@@ -18,11 +16,12 @@ from .errors import QuantTypeError, QuantValueError
 from .grids import INTEGER_DTYPES, CodebookGrid, IntGrid, carried, carrier, full_range
 from .kernels import Expanded, FloatArray
 from .layouts import Units, matrix_of, matrix_pieces, unit_shape
-from .reduce import clamp, small_buffers
+from .reduce import clamp
+from .sharing import in_turns
 
-#: From this many elements on, threads share the pieces; those are larger then, so that handing over the interpreter
-#: between two of them is a small part of the work (two threads: 57 ms -> 33 ms for 4096 x 4096).
-MANY, LARGE_BLOCK, MOST_THREADS = 1 << 22, 1 << 18, 4
+#: Elements of a piece where threads share them: larger, so that handing over the interpreter between two of them is a
+#: small part of the work (two threads: 57 ms -> 33 ms for 4096 x 4096).
+LARGE_BLOCK = 1 << 18
 
 
 def levels_of(x: FloatArray, qparams: Parameters, params: Expanded) -> FloatArray:
@@ -110,10 +109,9 @@ def _through(
     matrix, shape = matrix_of(values, axis, granularity)
     out = np.empty(matrix.shape, gives)
     # A thread that has to convert pieces first would convert those of the others as well.
-    n_threads = min(os.cpu_count() or 1, MOST_THREADS) if values.size >= MANY and matrix.dtype == takes else 1
+    shared = matrix.size if matrix.dtype == takes else 0
 
-    @small_buffers()
-    def share(turn: int) -> None:
+    def share(turn: int, n_threads: int) -> None:
         pieces = matrix_pieces(matrix, granularity, size, takes, BLOCK if n_threads == 1 else LARGE_BLOCK)
         for piece in islice(pieces, turn, None, n_threads):
             assert piece.place is not None
@@ -121,11 +119,7 @@ def _through(
             block = work(piece.x.reshape(piece.view), qparams.expand(piece.units, piece.across))
             target[...] = block.reshape(target.shape)
 
-    if n_threads == 1:
-        share(0)
-    else:
-        with ThreadPoolExecutor(n_threads) as pool:
-            list(pool.map(share, range(n_threads)))
+    in_turns(shared, share)
     whole = out.reshape(shape)
     if axis is not None and granularity in ("channel", "group"):
         whole = np.moveaxis(whole, 0, axis)

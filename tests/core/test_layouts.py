@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from perchq_widget.core import elements, layouts
+from perchq_widget.core import elements, layouts, sharing
 from perchq_widget.core.elements import dequantize, fake_quantize, quantize
 from perchq_widget.core.errors import QuantError, QuantTypeError, QuantValueError
 from perchq_widget.core.fitting import fit, unit_ranges
@@ -156,7 +156,7 @@ def test_threads_share_the_pieces(granularity, size, anything, monkeypatch) -> N
     scheme = QuantScheme("int4", "affine", granularity, convention=anything, group_size=size)
     q = fit(x, 0, scheme, channel_ranges(x, 0, FLOAT32))
     alone = quantize(x, q), fake_quantize(x, q)
-    monkeypatch.setattr(elements, "MANY", 0)
+    monkeypatch.setattr(sharing, "MANY", 0)
     monkeypatch.setattr(elements, "LARGE_BLOCK", 1 << 10)
     assert np.array_equal(quantize(x, q), alone[0])
     assert np.array_equal(fake_quantize(x, q), alone[1])
