@@ -7,12 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import ipywidgets as w
 
-from ..core.errors import LinesError, QuantValueError
+from ..core.errors import LinesError, QuantValueError, choose_from
 from ..report.text import clean_name, escape
+from .as_code import code_of
+from .bakeoff import BakeOff
 from .charts import HistogramChart, OverviewChart
 from .comparison import ConventionTable
 from .controls import Controls
 from .details import Banner, Explain, Findings, Tiles
+from .error_curve import ErrorCurve
 from .exports import ExportRow
 from .inputs import LinesInput
 from .kit import Kit
@@ -21,6 +24,10 @@ from .moves import SCHEME_NAMES
 from .number_line import NumberLine
 from .opening import opened
 from .pickers import ChannelSelector, LayerPicker
+from .pin_board import PinBoard
+from .pins import Pin, with_pin
+from .presets import PresetPicker
+from .range_chart import RangeChart
 from .state import INTENT_NAMES, PanelState, apply_options
 from .static import StaticCopy, publish
 from .style import sheet
@@ -72,6 +79,7 @@ class QuantPanel(w.VBox):
         self._subject = subject
         self._view: PanelView | None = None
         self._drawn: PanelView | None = None
+        self.pins: tuple[Pin, ...] = ()
         self._opened_with = {name: getattr(state, name) for name in INTENT_NAMES}
         self._static = StaticCopy()
         self._build()
@@ -114,6 +122,29 @@ class QuantPanel(w.VBox):
         self.comparison.work.settle()
         return self.comparison.frame
 
+    def pin(self, name: str) -> None:
+        """Keep the state in view under ``name``, up to four of them, as the baseline of comparisons from now on.
+
+        Raises QuantValueError for a fifth name, and while the panel shows an error instead of a result.
+        """
+        report = self._current()
+        self.pins = with_pin(self.pins, Pin(name, self.view.intent, report))
+        self.state.baseline = name
+        self._pace.request()
+
+    def unpin(self, name: str) -> None:
+        """Forget the pin of that name; raises QuantValueError if there is none."""
+        names = [pin.name for pin in self.pins]
+        choose_from("name", name, names)
+        self.pins = tuple(pin for pin in self.pins if pin.name != name)
+        if self.state.baseline == name:
+            self.state.baseline = None
+        self._pace.request()
+
+    def as_code(self) -> str:
+        """The API calls that give the current view, as Python source; running them gives the same table."""
+        return code_of(self.view)
+
     def _compare(self) -> None:
         self.comparison.start(self.view)
 
@@ -136,7 +167,9 @@ class QuantPanel(w.VBox):
         if self.comm is None or not hasattr(self, "_pace"):
             return  # a second call, or the end of a panel that never came to be
         self._pace.cancel()
-        self.comparison.work.cancel()
+        for part in (self.comparison, self.bakeoff):
+            if part is not None:
+                part.work.cancel()
         self.state.unobserve(self._changed, list(INTENT_NAMES))
         close_tree(self, super().close, extra=(*self.table.rows, *self.comparison.rows))
 
@@ -161,6 +194,12 @@ class QuantPanel(w.VBox):
         self.selector = ChannelSelector(kit, state)
         self.chart: HistogramChart | NumberLine = HistogramChart(kit) if kind == "tensor" else NumberLine(kit)
         self.overview = OverviewChart(kit, self._select_row)
+        tensor = kind == "tensor"
+        self.presets = PresetPicker(kit, state, kind)
+        self.curve = ErrorCurve(kit, self._set_clip) if tensor else None
+        self.ranges = RangeChart(kit, self._select_row) if tensor else None
+        self.bakeoff = BakeOff(kit, state, self._subject) if tensor else None
+        self.board = PinBoard(kit, self)
         self.table, self.explain, self.findings = TableView(kit, state), Explain(kit), Findings(kit)
         self.exports = ExportRow(kit, self._current, self.snapshot)
         self.children = [kit.html(value=sheet(self._static.css_class)), *self._arranged()]
@@ -169,9 +208,10 @@ class QuantPanel(w.VBox):
 
     def _arranged(self) -> list[Any]:
         column = self._kit.column
-        charts = column([self.chart.widget, self.overview.widget], "perchq-charts")
-        side = [part.widget for part in (self.input, self.controls) if part is not None]
-        above = [part.widget for part in (self.tiles, self.comparison)]
+        drawn = (self.chart, self.curve, self.overview, self.ranges)
+        charts = column([part.widget for part in drawn if part is not None], "perchq-charts")
+        side = [part.widget for part in (self.input, self.presets, self.controls) if part is not None]
+        above = [part.widget for part in (self.tiles, self.board, self.bakeoff, self.comparison) if part is not None]
         below = [part.widget for part in (self.selector, self.table)]
         below += [self.explain.widget, self.findings.widget, self.exports.widget]
         parts = [column(side, "perchq-side"), column([*above, charts, *below], "perchq-main")]
@@ -204,10 +244,13 @@ class QuantPanel(w.VBox):
         if view is not None and row < len(view.names):
             self.state.channel = view.names[row]
 
+    def _set_clip(self, ratio: float) -> None:
+        self.state.clip_ratio = ratio
+
     def _refresh(self) -> None:
         drawn, self._drawn = self._drawn, None  # after a failure half way, everything is drawn anew
         try:
-            view = resolve(self.state.intent(), self._subject, self._view)
+            view = resolve(self.state.intent(), self._subject, self._view, self.pins)
             self._apply(view, drawn)
         except Exception as error:
             self.banner.failed(error)
@@ -224,10 +267,18 @@ class QuantPanel(w.VBox):
             self.input.apply(view)
         if data:
             self._apply_data(view)
-        if picked:
+        data = data or last is None or last.baseline is not view.baseline
+        if picked or data:
             self.chart.apply(view)
             self.overview.apply(view, data=data)
             self.explain.apply(view)
+            if self.curve is not None:
+                self.curve.apply(view)
+            if self.ranges is not None:
+                self.ranges.apply(view, data=data)
+        for part in (self.presets, self.board, self.bakeoff):
+            if part is not None:
+                part.apply(view)
         self.selector.apply(view)
         self.exports.apply(view)
         self.comparison.apply(view)

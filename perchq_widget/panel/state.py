@@ -13,11 +13,11 @@ from ..core.conventions import CONVENTIONS
 from ..core.errors import QuantError, QuantTypeError, QuantValueError, choose_from
 from ..core.grids import canonical_dtype
 from ..core.group_sizes import group_size_of
+from ..core.observers import observer_of
 from ..core.schemes import GRANULARITIES, SCHEMES, GroupSize, check_clip_ratio, check_group_size
 from ..study.channels import CALCULATOR_COLUMNS
 from .moves import SCHEME_NAMES, followed
 
-OBSERVERS = ("minmax",)
 MODES = ("ranges", "params")
 WORST, GIVEN = "worst", "given"
 MOST_AXES = 64  # as many as numpy's arrays can have
@@ -60,6 +60,9 @@ class PanelState(t.HasTraits):
     convention = t.Unicode("pytorch")
     observer = t.Unicode("minmax")
     clip_ratio = t.Float(1.0)
+    baseline = t.Unicode(None, allow_none=True)
+    find = t.Unicode("")
+    finding = t.Unicode(None, allow_none=True)
     channel = t.Union([t.Unicode(), t.Int()], default_value=None, allow_none=True)
     sort = t.Unicode(GIVEN)
     descending = t.Bool(False)
@@ -99,7 +102,7 @@ class PanelState(t.HasTraits):
 
     @t.validate("observer")
     def _known_observer(self, proposal: Any) -> str:
-        return choose_from("observer", proposal["value"], OBSERVERS)
+        return str(observer_of(proposal["value"]))
 
     @t.validate("granularity")
     def _known_granularity(self, proposal: Any) -> str:
@@ -202,6 +205,9 @@ class Intent:
     scale_rule: str | None
     observer: str
     clip_ratio: float
+    baseline: str | None
+    find: str
+    finding: str | None
     sort: str
     descending: bool
     channel: str | int | None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
@@ -22,6 +22,7 @@ from .state import GIVEN, INTENT_NAMES, MOST_AXES, WORST, Intent
 if TYPE_CHECKING:
     from ..core.record import Refusal
     from ..report.documents import ChannelReport
+    from .pins import Pin
     from .subjects import Subject
 
 PAGE_ROWS = 16
@@ -49,7 +50,8 @@ class PanelView:
     """Everything that the parts of the panel draw.
 
     ``report`` is the result; where the intent has none (``problem``), the last good one, and ``stale`` is True.
-    ``hidden`` are the settings whose controls do not apply. ``table`` is the report's table and ``names`` the channels'
+    ``hidden`` are the settings whose controls do not apply. ``table`` is what is known of the
+    report's table (see ChannelTable.known) and ``names`` the channels'
     names. ``order`` holds the rows as sorted; ``row`` is the selected one, None without a report.
     """
 
@@ -67,6 +69,12 @@ class PanelView:
     order: tuple[int, ...] = field(repr=False)
     page: int
     n_pages: int
+    pins: tuple[Pin, ...] = field(default=(), repr=False)
+
+    @property
+    def baseline(self) -> Pin | None:
+        """The pinned state to compare with, if the one that is asked for exists."""
+        return next((pin for pin in self.pins if pin.name == self.intent.baseline), None)
 
     @property
     def rows_on_page(self) -> tuple[int, ...]:
@@ -79,7 +87,7 @@ class PanelView:
         return "" if self.row is None else self.names[self.row]
 
 
-def resolve(intent: Intent, subject: Subject, last: PanelView | None) -> PanelView:
+def resolve(intent: Intent, subject: Subject, last: PanelView | None, pins: tuple[Pin, ...] = ()) -> PanelView:
     """The view that ``intent`` asks for. Pure, up to the subject's memory of its last result."""
     report: ChannelReport | None = None
     problem: Problem | None = None
@@ -98,7 +106,7 @@ def resolve(intent: Intent, subject: Subject, last: PanelView | None) -> PanelVi
         report = last.report
         same_text = (last.intent.lines, last.intent.mode) == (intent.lines, intent.mode)
         errors = last.errors if same_text and not errors else errors
-    return _arranged(intent, report, stale, problem, errors, available, last)
+    return replace(_arranged(intent, report, stale, problem, errors, available, last), pins=pins)
 
 
 def _arranged(
@@ -115,7 +123,7 @@ def _arranged(
             intent, None, stale, problem, errors, available, hidden_controls(intent), None, (), None, "", (), 0, 1
         )
     same = last is not None and last.report is report
-    table = last.table if last is not None and same and last.table is not None else report.table
+    table = last.table if last is not None and same and last.table is not None else report.study.known
     names = last.names if last is not None and same else tuple(table["channel"].astype(str))
     row, note = select_row(table, names, intent.channel)
     order = _order(intent, table, last if same else None)

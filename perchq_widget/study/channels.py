@@ -61,6 +61,29 @@ class ChannelTable:
     lines: ParsedLines | None = field(default=None, repr=False)
 
     @property
+    def complete(self) -> bool:
+        """Whether every column is there already; what is not is computed when ``frame`` is first asked for."""
+        return True
+
+    @property
+    def known(self) -> pd.DataFrame:
+        """The columns of ``frame`` that are there already: all, or those that follow a control while it moves.
+
+        These are channel, min, max, n, scale, zero_point, clipped, clipped_pct, max_abs_error, mse, sqnr_db, findings.
+        """
+        return self.frame
+
+    @property
+    def known_summary(self) -> dict[str, Any]:
+        """Of ``summary``, what is there already."""
+        return self.summary
+
+    @property
+    def known_findings(self) -> tuple[Finding, ...]:
+        """Of ``findings``, those that are there already."""
+        return self.findings
+
+    @property
     def n_channels(self) -> int:
         """Rows of the table."""
         return len(self.frame)
