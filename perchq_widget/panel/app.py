@@ -11,12 +11,13 @@ from ..core.errors import LinesError, QuantValueError, choose_from
 from ..report.text import clean_name, escape
 from .as_code import code_of
 from .bakeoff import BakeOff
-from .charts import HistogramChart, OverviewChart
+from .charts import OverviewChart
 from .comparison import ConventionTable
 from .controls import Controls
 from .details import Banner, Explain, Findings, Tiles
 from .error_curve import ErrorCurve
 from .exports import ExportRow
+from .histogram_chart import HistogramChart
 from .inputs import LinesInput
 from .kit import Kit
 from .lifetime import close_tree
