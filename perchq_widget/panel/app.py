@@ -11,7 +11,6 @@ from ..core.errors import LinesError, QuantValueError, choose_from
 from ..report.text import clean_name, escape
 from .as_code import code_of
 from .bakeoff import BakeOff
-from .charts import OverviewChart
 from .comparison import ConventionTable
 from .controls import Controls
 from .details import Banner, Explain, Findings, Tiles
@@ -24,6 +23,7 @@ from .lifetime import close_tree
 from .moves import SCHEME_NAMES
 from .number_line import NumberLine
 from .opening import opened
+from .overview import OverviewChart
 from .pickers import ChannelSelector, LayerPicker
 from .pin_board import PinBoard
 from .pins import Pin, with_pin
