@@ -15,6 +15,7 @@ from ..report.text import escape
 
 BLUE, VERMILLION, ORANGE, SKY, PINK, GREY = "#0072B2", "#D55E00", "#E69F00", "#56B4E9", "#CC79A7", "#888888"
 Floats = npt.NDArray[np.float64]
+_MANY = 1024  # values; a path of more has several of them in each column of pixels
 _ROOM = 56  # characters of tick labels that an axis of the narrowest chart holds
 LIMIT = 8e307  # the distance between any two coordinates must be a float64 too, here and in the browser
 
@@ -25,9 +26,20 @@ def drawable(values: Sequence[float]) -> list[float]:
 
 
 def set_xy(mark: Any, x: npt.ArrayLike, y: npt.ArrayLike) -> None:
-    """Give a mark new coordinates in one message and one notification, as float64."""
+    """Give a mark new coordinates in one message and one notification, as float64 or, where they are many, lighter."""
     with mark.hold_sync(), mark.hold_trait_notifications():
-        mark.x, mark.y = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
+        mark.x, mark.y = _coordinates(x), _coordinates(y)
+
+
+def _coordinates(values: npt.ArrayLike) -> npt.NDArray[Any]:
+    """Half as many bytes where there are many values and float32 tells them apart as well as a screen does."""
+    exact = np.asarray(values, dtype=np.float64)
+    if exact.size <= _MANY:
+        return exact
+    low, high = float(exact.min()), float(exact.max())
+    largest = max(-low, high)
+    light = largest < 1e37 and high - low > 1e-3 * largest
+    return exact.astype(np.float32) if light else exact
 
 
 def set_bounds(scale: Any, low: float, high: float) -> None:
@@ -65,14 +77,18 @@ def axis(scale: Any, label: str, *, vertical: bool = False) -> Any:
     )
 
 
+def round_step(raw: float) -> float:
+    """The next of 1, 2, 5, 10, 20 … of any power of ten that is not below ``raw``, which is above zero."""
+    power = 10.0 ** math.floor(math.log10(raw))
+    return float(power * next(factor for factor in (1, 2, 5, 10) if factor * power >= raw * 0.999))
+
+
 def ticks(low: float, high: float, about: int, *, whole: bool = False) -> tuple[Floats, str]:
     """Round values in [low, high], some ``about`` of them, and the d3 format that writes them in full.
 
     Fewer where they are long: neighbours far from zero differ in their last digits only.
     """
-    raw = (high - low) / about
-    power = 10.0 ** math.floor(math.log10(raw))
-    step = power * next(factor for factor in (1, 2, 5, 10) if factor * power >= raw * 0.999)
+    step = round_step((high - low) / about)
     step = max(1.0, step) if whole else step
     first, end = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9) + 1
     values = np.arange(first, end).astype(np.float64) * step
@@ -113,10 +129,17 @@ def figure(marks: Sequence[Any], axes: Sequence[Any], *, height: int, left: int 
 
 
 def bars(y: Floats, floor: float) -> tuple[Floats, Floats]:
-    """One path around a bar per value: apart for up to 128 values, side by side above."""
+    """One path around a bar per value: apart for up to 128 values, side by side above; of over 1,024 the tops alone.
+
+    bqplot computes every number of a path several times a move, so each point of many costs: bars that share a column
+    of pixels need no width of their own.
+    """
     at = np.arange(y.size, dtype=np.float64)
-    half = 0.4 if y.size <= 128 else 0.5
-    x = (at[:, None] + np.array([-half, -half, half, half])).ravel()
+    if y.size > _MANY:
+        return at, y
+    if y.size > 128:
+        return (at[:, None] + np.array([-0.5, 0.5])).ravel(), np.repeat(y, 2)
+    x = (at[:, None] + np.array([-0.4, -0.4, 0.4, 0.4])).ravel()
     bottom = np.full_like(y, floor)
     return x, np.stack([bottom, y, y, bottom], axis=1).ravel()
 

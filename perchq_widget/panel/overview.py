@@ -98,12 +98,14 @@ class OverviewChart:
 
 
 def _y_bounds(sqnr: m.Floats) -> tuple[float, float]:
+    """Round ends, which stay where they are while a control moves a little: a moved axis draws every path twice."""
     finite = sqnr[np.isfinite(sqnr)]
     if finite.size == 0:
         return 0.0, 1.0
     low, high = float(finite.min()), float(finite.max())
     span = max(high - low, 2.0)
-    return low - 0.25 * span, high + 0.2 * span
+    step = m.round_step(0.2 * span)
+    return step * float(np.floor((low - 0.25 * span) / step)), step * float(np.ceil((high + 0.2 * span) / step))
 
 
 def _overview_legend(sqnr: m.Floats, clipped: Any, empty: Any, worst: str) -> str:
