@@ -14,7 +14,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .api import analyze, calculate, convention_diff, fake_quantize, quantize
+    from .api import analyze, calculate, compare, convention_diff, fake_quantize, quantize
     from .core.blockscaled import BlockParams
     from .core.elements import dequantize
     from .core.errors import LineError, LinesError, MissingExtra, QuantError, QuantTypeError, QuantValueError
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from .core.qparams import QParams, choose_qparams
     from .core.schemes import QuantScheme
     from .panel.app import QuantPanel, show
+    from .report.comparison import ReportComparison
     from .report.difference import ConventionDiff
     from .report.documents import ChannelReport
     from .sources.base import TensorRecord, TensorSource, open_source
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
-    "api": ("analyze", "calculate", "convention_diff", "fake_quantize", "quantize"),
+    "api": ("analyze", "calculate", "compare", "convention_diff", "fake_quantize", "quantize"),
     "core.blockscaled": ("BlockParams",),
     "core.errors": ("LineError", "LinesError", "MissingExtra", "QuantError", "QuantTypeError", "QuantValueError"),
     "core.findings": ("Finding",),
@@ -38,6 +39,7 @@ _HOMES = {
     "core.qparams": ("QParams", "choose_qparams"),
     "core.schemes": ("QuantScheme",),
     "panel.app": ("QuantPanel", "show"),
+    "report.comparison": ("ReportComparison",),
     "report.difference": ("ConventionDiff",),
     "report.documents": ("ChannelReport",),
     "sources.base": ("TensorRecord", "TensorSource", "open_source"),
@@ -59,11 +61,13 @@ __all__ = [
     "QuantScheme",
     "QuantTypeError",
     "QuantValueError",
+    "ReportComparison",
     "TensorRecord",
     "TensorSource",
     "analyze",
     "calculate",
     "choose_qparams",
+    "compare",
     "convention_diff",
     "dequantize",
     "dequantize_gguf",

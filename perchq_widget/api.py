@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from .core.codec import Parameters
+    from .report.comparison import ReportComparison
     from .report.difference import ConventionDiff
     from .report.documents import ChannelReport
 
@@ -175,6 +176,30 @@ def convention_diff(
     _check_label("name", label, axis)
     first, second = (Request(each, axis, label, channel_names, ranges) for each in settings)
     return ConventionDiff(diff_table(array, first, second))
+
+
+def compare(*reports: ChannelReport, names: Sequence[str] | None = None) -> ReportComparison:
+    """Put two to eight reports about the same channels side by side, each against the first.
+
+    The result has ``.table`` (per channel, each report's figures and their differences), ``.summary`` (one row per
+    report), ``.best`` (per channel, the report with the highest SQNR) and the exports. ``names`` are what the reports
+    are called; by default the settings in which they differ. Observers, say, are compared by
+    ``compare(*(analyze(x, observer=each) for each in ("minmax", "mse", "entropy")))``.
+
+    Raises QuantTypeError for what is no report, and QuantValueError where the reports are not about the same channels
+    (number, names, axis); the message says where they part.
+    """
+    from .report.comparison import ReportComparison
+    from .report.documents import ChannelReport
+    from .study.comparison_table import compare_tables
+
+    for report in reports:
+        if not isinstance(report, ChannelReport):
+            raise QuantTypeError(
+                f"reports must be ChannelReports, as analyze() and calculate() give them, got {report!r:.80}; "
+                "pass each as an argument of its own"
+            )
+    return ReportComparison(compare_tables([report.study for report in reports], names))
 
 
 def quantize(x: object, qparams: Parameters) -> npt.NDArray[Any]:

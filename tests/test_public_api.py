@@ -18,6 +18,7 @@ FUNCTIONS = {
     "quantize": "x, qparams",
     "dequantize": "codes, qparams",
     "fake_quantize": "x, qparams",
+    "compare": "*reports, names=None",
     "dequantize_gguf": "raw, type_name, shape=None",
     "open_source": "obj",
     "show": "obj=None, **options",
@@ -65,7 +66,7 @@ def test_convention_diff_takes_the_options_of_analyze() -> None:
 
 
 def test_all_names_exist_and_are_listed() -> None:
-    values = ("QParams", "BlockParams", "QuantScheme", "ChannelReport", "ConventionDiff")
+    values = ("QParams", "BlockParams", "QuantScheme", "ChannelReport", "ConventionDiff", "ReportComparison")
     named = {*FUNCTIONS, "analyze", "convention_diff", *values, *ERRORS}
     assert named - {"QuantScheme", "ChannelReport"} <= set(pq.__all__)
     assert all(hasattr(pq, name) for name in pq.__all__)

@@ -33,13 +33,18 @@ def html_fragment(document: Mapping[str, Any]) -> str:
 
 def html_page(document: Mapping[str, Any]) -> str:
     """The report as a whole page in UTF-8 that follows the reader's light or dark setting and prints well."""
+    return whole_page(document["title"], _body(document, _real_heading))
+
+
+def whole_page(title: str, body: str) -> str:
+    """A page around ``body``, which is HTML already, while ``title`` is text; nothing is loaded from elsewhere."""
     head = (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">"
-        f"<title>{escape(document['title'])}</title><style>{PAGE_CSS}{FRAGMENT_CSS}</style></head>"
+        f"<title>{escape(title)}</title><style>{PAGE_CSS}{FRAGMENT_CSS}</style></head>"
     )
-    return f'{head}\n<body><main class="pq-report">{_body(document, _real_heading)}</main></body></html>\n'
+    return f'{head}\n<body><main class="pq-report">{body}</main></body></html>\n'
 
 
 class _Heading:
