@@ -11,9 +11,21 @@ from ..core.conventions import CONVENTIONS, FLAGS, conventions_with, why_not
 from ..core.defaults import settled
 from ..core.errors import QuantError
 from ..core.grids import BLOCK_DTYPES, DTYPES, FLOAT_DTYPES, INTEGER_DTYPES
+from ..core.observers import POLICIES
 from ..core.record import Refusal
 from ..core.schemes import GRANULARITIES, SCHEMES, QuantScheme, family_of
-from .moves import SCHEME_NAMES, Settings, followed, rows_of, scale_rules, scheme_of
+from .moves import (
+    SCHEME_NAMES,
+    USUAL_OBSERVER,
+    Settings,
+    followed,
+    integer_of,
+    rows_of,
+    scale_rules,
+    scheme_of,
+    widths_of,
+)
+from .observing import policy_of
 
 if TYPE_CHECKING:
     from .state import Intent
@@ -55,8 +67,9 @@ _GRANULARITY_LABELS = {
 
 def menus(intent: Intent, kind: str) -> Mapping[str, Menu]:
     """One menu per scheme setting, each judged with the other settings as they are."""
-    # The table does not look at the ratio, which changes at every step of its slider.
-    return _menus(kind, tuple(getattr(intent, name) for name in SCHEME_NAMES if name != "clip_ratio"))
+    # The table looks neither at the ratio, which changes at every step of its slider, nor at an observer's parameters.
+    settings = {**settings_of(intent), "observer": policy_of(intent.observer)}
+    return _menus(kind, tuple(settings[name] for name in SCHEME_NAMES if name != "clip_ratio"))
 
 
 @lru_cache(maxsize=64)
@@ -69,9 +82,10 @@ def _menus(kind: str, given: tuple[object, ...]) -> Mapping[str, Menu]:
         "convention": conventions_for(kind),
     }
     if kind == "tensor":
-        values |= {"granularity": GRANULARITIES, "narrow_range": (False, True)}
+        values |= {"granularity": GRANULARITIES, "narrow_range": (False, True), "observer": tuple(POLICIES)}
         values |= {"scale_rule": scale_rules(str(settings["dtype"]), str(settings["convention"]))}
-    return {name: Menu(tuple(_choice(settings, name, value) for value in each)) for name, each in values.items()}
+    found = {name: Menu(tuple(_choice(settings, name, value) for value in each)) for name, each in values.items()}
+    return found | {"bits": Menu(tuple(_width(settings, bits) for bits in widths_of(str(settings["dtype"]))))}
 
 
 def dtypes_for(kind: str) -> tuple[str, ...]:
@@ -157,7 +171,35 @@ def hidden_controls(intent: Intent) -> frozenset[str]:
         idle.add("scale_rule")
     if family_of(intent.dtype) == "block" and intent.clip_ratio == 1.0:
         idle.add("clip_ratio")
+    if not widths_of(intent.dtype):
+        idle.add("bits")
+    if policy_of(intent.observer) == USUAL_OBSERVER and not _has_observers(intent.dtype):
+        idle.add("observer")
     return frozenset(idle)
+
+
+@lru_cache(maxsize=64)
+def _has_observers(dtype: str) -> bool:
+    """Whether any convention takes another observer than the usual one for the format, for one of its granularities."""
+    others = [name for name in POLICIES if name != USUAL_OBSERVER]
+    plain = {name: False for name in ("reduce_range", "narrow_range")} | {"clip_ratio": 1.0, "scale_rule": None}
+
+    def takes(convention: str, scheme: str, granularity: str, observer: str) -> bool:
+        given = {"dtype": dtype, "convention": convention, "scheme": scheme, "granularity": granularity}
+        try:
+            settings = {**plain, **given, "group_size": None, "observer": observer}
+            return why_not(scheme_of({**settings, **followed(settings, "granularity")})) is None
+        except QuantError:
+            return False
+
+    places = (
+        (name, scheme, granularity)
+        for name in conventions_with(dtype)
+        for row in rows_of(dtype, name)
+        for scheme in row.schemes
+        for granularity in row.granularities
+    )
+    return any(takes(*place, observer) for place in places for observer in others)
 
 
 def _one_size(intent: Intent) -> bool:
@@ -175,7 +217,20 @@ def _choice(settings: Settings, name: str, value: object) -> Choice:
     return Choice(value, _label(name, value), reason)
 
 
+def _width(settings: Settings, bits: int) -> Choice:
+    """A width is judged in the runtime in use: unlike a format, it brings none."""
+    dtype = integer_of(str(settings["dtype"]), bits)
+    try:
+        cause = refusal_of({**settings, "dtype": dtype})
+    except QuantError:
+        cause = None
+    reason = str(cause) if cause is not None and ("dtype", dtype) in cause.when else ""
+    return Choice(bits, f"{bits} bits", reason)
+
+
 def _label(name: str, value: object) -> str:
+    if name == "observer":
+        return POLICIES[str(value)].title
     if name == "dtype":
         return dtype_label(str(value))
     if name == "convention":

@@ -7,13 +7,12 @@ judge a choice by the settings that it would leave behind.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from typing import Any
 
 from ..core.conventions import CONVENTIONS, conventions_with, why_not
 from ..core.defaults import settled
-from ..core.errors import QuantError
-from ..core.grids import BLOCK_DTYPES
+from ..core.errors import QuantError, QuantValueError
+from ..core.grids import BLOCK_DTYPES, INTEGER_DTYPES
 from ..core.record import Support
 from ..core.schemes import GroupSize, QuantScheme
 
@@ -25,6 +24,7 @@ SCHEME_NAMES = (
 #: Those that a format may bring along.
 MOVED = ("scheme", "granularity", "group_size", "convention", "scale_rule")
 DEFAULT_GROUP, DEFAULT_BLOCK = 128, (128, 128)
+USUAL_OBSERVER = "minmax"
 Settings = Mapping[str, Any]
 
 
@@ -62,15 +62,37 @@ def followed(settings: Settings, name: str) -> dict[str, Any]:
     return {}
 
 
+def integer_of(dtype: str, bits: object) -> str:
+    """The integer format of ``bits`` bits that is signed if ``dtype`` is; raises for others, and where there is none."""
+    if dtype not in INTEGER_DTYPES:
+        raise QuantValueError(f"bits is the width of an integer format, and dtype is {dtype!r}: choose dtype 'int4' first")
+    named = {width: name for name, (width, signed) in INTEGER_DTYPES.items() if signed == INTEGER_DTYPES[dtype][1]}
+    if isinstance(bits, bool) or bits not in named:
+        raise QuantValueError(f"bits must be one of {', '.join(map(str, sorted(named)))}, got {bits!r:.80}")
+    return named[bits]
+
+
+def widths_of(dtype: str) -> tuple[int, ...]:
+    """The widths that integers with the sign of ``dtype`` have, ascending; empty for other formats."""
+    signed = INTEGER_DTYPES.get(dtype, (0, None))[1]
+    return tuple(sorted(bits for bits, sign in INTEGER_DTYPES.values() if sign == signed))
+
+
 def _with_format(settings: Settings) -> dict[str, Any]:
-    """As few of the settings as it takes moved to what follows from the format; none where no move helps."""
-    for candidate in _candidates(settings):
-        try:
-            plain = replace(scheme_of({**settings, **candidate}), reduce_range=False, narrow_range=False)
-        except QuantError:
-            continue
-        if why_not(plain) is None:
-            return candidate
+    """As few of the settings as it takes moved to what follows from the format; none where no move helps.
+
+    The observer stays unless the format has no other than the usual one.
+    """
+    plain = {"reduce_range": False, "narrow_range": False}
+    usual = {} if settings["observer"] == USUAL_OBSERVER else {"observer": USUAL_OBSERVER}
+    for observer in ({}, usual) if usual else ({},):
+        for candidate in _candidates(settings):
+            try:
+                refused = why_not(scheme_of({**settings, **plain, **candidate, **observer}))
+            except QuantError:
+                continue
+            if refused is None:
+                return {**candidate, **observer}
     return {}
 
 

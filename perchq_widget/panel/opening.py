@@ -21,10 +21,10 @@ from .subjects import LinesSubject, Subject, TensorsSubject
 _MODEL_SUFFIXES = (".npy", ".npz", ".safetensors", ".pt", ".pth", ".bin", ".ckpt", ".onnx", ".gguf")
 _TENSOR_EXTRAS = ("channel_names",)
 _NOT_FOR_LINES = (
-    "axis_text", "size_text", "tensor", "granularity", "group_size", "scale_rule", "narrow_range", "observer",
-    "clip_ratio", "channel_names",
+    "axis_text", "size_text", "observer_text", "tensor", "granularity", "group_size", "scale_rule", "narrow_range",
+    "observer", "clip_ratio", "channel_names",
 )  # fmt: skip
-_NOT_FOR_TENSORS = ("axis_text", "size_text", "mode", "lines")
+_NOT_FOR_TENSORS = ("axis_text", "size_text", "observer_text", "mode", "lines")
 
 
 def opened(obj: object, options: dict[str, Any]) -> tuple[PanelState, Subject]:

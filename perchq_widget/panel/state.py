@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from difflib import get_close_matches
 from typing import Any
@@ -11,12 +12,12 @@ import traitlets as t
 
 from ..core.conventions import CONVENTIONS
 from ..core.errors import QuantError, QuantTypeError, QuantValueError, choose_from
-from ..core.grids import canonical_dtype
+from ..core.grids import INTEGER_DTYPES, canonical_dtype
 from ..core.group_sizes import group_size_of
 from ..core.observers import observer_of
 from ..core.schemes import GRANULARITIES, SCHEMES, GroupSize, check_clip_ratio, check_group_size
 from ..study.channels import CALCULATOR_COLUMNS
-from .moves import SCHEME_NAMES, followed
+from .moves import SCHEME_NAMES, followed, integer_of
 
 MODES = ("ranges", "params")
 WORST, GIVEN = "worst", "given"
@@ -33,8 +34,11 @@ class PanelState(t.HasTraits):
     ``lines`` is the text of the input ``mode`` in force; the other mode's text is kept and comes back with it.
     ``channel`` is a channel's name or its position, None for the worst. ``sort`` is "given", "worst" or a column of
     the table (``columns``); choosing one begins in ascending order. ``page`` counts from 0, None for the page with
-    the selected channel. ``axis_text`` and ``size_text`` are what was typed as the axis and the group size where that
-    is none, else None.
+    the selected channel. ``axis_text``, ``size_text`` and ``observer_text`` are what was typed as the axis, the group size
+    and the observer's parameters where that is none, else None.
+
+    ``observer`` takes a policy such as ``Percentile(99.9)`` or its text and holds the text. ``bits`` is the width of an
+    integer format: setting it chooses the integer of that width and the same sign, and moves nothing else.
 
     ``group_size`` is None, a number of elements, or (rows, columns); texts such as "128" and "128x128" will do. A
     ``scale_rule`` that is None is the convention's first. What cannot stay beside a new value moves with it: a format
@@ -58,7 +62,8 @@ class PanelState(t.HasTraits):
     reduce_range = t.Bool(False)
     narrow_range = t.Bool(False)
     convention = t.Unicode("pytorch")
-    observer = t.Unicode("minmax")
+    observer = t.Any("minmax")
+    observer_text = t.Unicode(None, allow_none=True)
     clip_ratio = t.Float(1.0)
     baseline = t.Unicode(None, allow_none=True)
     find = t.Unicode("")
@@ -104,6 +109,17 @@ class PanelState(t.HasTraits):
     def _known_observer(self, proposal: Any) -> str:
         return str(observer_of(proposal["value"]))
 
+    @property
+    def bits(self) -> int | None:
+        """The width of an integer format's codes, None for other formats."""
+        return INTEGER_DTYPES[self.dtype][0] if self.dtype in INTEGER_DTYPES else None
+
+    @bits.setter
+    def bits(self, bits: int) -> None:
+        # A format brings its runtime; a width keeps it, so that one passes those that the runtime does not have.
+        with self._unfollowed():
+            self.dtype = integer_of(self.dtype, bits)
+
     @t.validate("granularity")
     def _known_granularity(self, proposal: Any) -> str:
         return choose_from("granularity", proposal["value"], GRANULARITIES)
@@ -134,14 +150,26 @@ class PanelState(t.HasTraits):
         """Move what cannot stay, in one go: nobody sees the settings half moved."""
         if not self._started or self._following:
             return
+        with self._unfollowed():
+            self.adopt(followed({name: getattr(self, name) for name in SCHEME_NAMES}, change["name"]))
+
+    def adopt(self, settings: Mapping[str, object]) -> None:
+        """Set several traits at once: whoever observes one of them sees all of them set."""
+        with self.hold_trait_notifications():
+            for name, value in settings.items():
+                setattr(self, name, value)
+
+    @contextmanager
+    def _unfollowed(self) -> Iterator[None]:
         self._following = True
         try:
-            settings = {name: getattr(self, name) for name in SCHEME_NAMES}
-            with self.hold_trait_notifications():
-                for name, value in followed(settings, change["name"]).items():
-                    setattr(self, name, value)
+            yield
         finally:
             self._following = False
+
+    @t.observe("observer")
+    def _parameters_are_known(self, _change: Any) -> None:
+        self.observer_text = None
 
     @t.observe("group_size")
     def _size_is_known(self, _change: Any) -> None:
@@ -204,6 +232,7 @@ class Intent:
     convention: str
     scale_rule: str | None
     observer: str
+    observer_text: str | None
     clip_ratio: float
     baseline: str | None
     find: str

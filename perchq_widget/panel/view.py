@@ -17,6 +17,7 @@ from ..core.errors import LineError, LinesError, QuantError, QuantValueError
 from ..report.text import shorten
 from ..sources.lines import EXAMPLE_LINES, EXAMPLE_PARAMS
 from .menus import Menu, hidden_controls, menus, refusal_of, settings_of
+from .observing import check_parameters
 from .state import GIVEN, INTENT_NAMES, MOST_AXES, WORST, Intent
 
 if TYPE_CHECKING:
@@ -70,6 +71,8 @@ class PanelView:
     page: int
     n_pages: int
     pins: tuple[Pin, ...] = field(default=(), repr=False)
+    complete: bool = True
+    exact: bool = True
 
     @property
     def baseline(self) -> Pin | None:
@@ -122,17 +125,19 @@ def _arranged(
         return PanelView(
             intent, None, stale, problem, errors, available, hidden_controls(intent), None, (), None, "", (), 0, 1
         )
-    same = last is not None and last.report is report
-    table = last.table if last is not None and same and last.table is not None else report.study.known
-    names = last.names if last is not None and same else tuple(table["channel"].astype(str))
+    study = report.study
+    table = study.known
+    same = last is not None and last.table is table
+    names = last.names if last is not None and last.report is report else tuple(study.channels)
     row, note = select_row(table, names, intent.channel)
     order = _order(intent, table, last if same else None)
     n_pages = max(1, math.ceil(len(order) / PAGE_ROWS))
     page = order.index(row) // PAGE_ROWS if intent.page is None else min(max(intent.page, 0), n_pages - 1)
     hidden = hidden_controls(intent)
     return PanelView(
-        intent, report, stale, problem, errors, available, hidden, table, names, row, note, order, page, n_pages
-    )
+        intent, report, stale, problem, errors, available, hidden, table, names, row, note, order, page, n_pages,
+        complete=study.complete, exact=study.exact,
+    )  # fmt: skip
 
 
 def _check_typed(intent: Intent) -> None:
@@ -141,6 +146,8 @@ def _check_typed(intent: Intent) -> None:
             "group_size must be a number of elements such as 128, or rows and columns such as 128x128, "
             f"got {shorten(intent.size_text, 40)!r}"
         )
+    if intent.observer_text is not None:
+        check_parameters(intent.observer, intent.observer_text)
     if intent.axis_text is not None:
         raise QuantValueError(
             f"ch_axis must be a whole number in {-MOST_AXES}..{MOST_AXES - 1}, such as 0 or -1, "
