@@ -242,9 +242,9 @@ def test_close_leaves_no_row_behind() -> None:
 
 def test_hostile_reasons_come_out_as_text() -> None:
     from perchq_widget.panel.comparing import Outcome
-    from perchq_widget.panel.comparison import refused_html
+    from perchq_widget.panel.rows_table import refused_html
 
-    assert "<script>" not in refused_html([Outcome("ocp", refused="<script>alert(1)</script>")])
+    assert "<script>" not in refused_html("convention", [Outcome("ocp", refused="<script>alert(1)</script>")])
 
 
 def test_the_outcome_of_an_intent_needs_no_widget() -> None:
