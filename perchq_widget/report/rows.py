@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
 MOST_ROWS = 200
 WORST_ROWS = 100
+#: Between the names in a cell of the column "findings".
+SEPARATOR = "; "
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,15 +79,21 @@ def _by_row(columns: Sequence[Sequence[Any]]) -> list[list[Any]]:
 
 
 def row_flags(table: pd.DataFrame) -> list[list[str]]:
-    """Per row which of ``clipped`` and ``low_sqnr`` hold.
+    """Per row which of ``clipped`` and ``low_sqnr`` hold; see :func:`clipped_rows`."""
+    clipped = clipped_rows(table).tolist()
+    low = (table["sqnr_db"].to_numpy(dtype=np.float64) < LOW_SQNR_DB).tolist()
+    marked = zip(clipped, low, strict=True)
+    return [["clipped"] * is_clipped + ["low_sqnr"] * is_low for is_clipped, is_low in marked]
+
+
+def clipped_rows(table: pd.DataFrame) -> NDArray[np.bool_]:
+    """Which rows count as clipped, a mask of their number; of many rows as fast as of few different findings.
 
     A calculator's row is clipped if its sample is. A tensor's channel is if it has the finding: under rules that
     divide by 127.5 the extreme value lies half a step outside, and its clip by one step is normal.
     """
-    if "findings" in table.columns:
-        clipped = ["clipped" in str(names).split("; ") for names in table["findings"]]
-    else:
-        clipped = [bool(value) for value in table["clipped"]]
-    low = (table["sqnr_db"].to_numpy(dtype=np.float64) < LOW_SQNR_DB).tolist()
-    marked = zip(clipped, low, strict=True)
-    return [["clipped"] * is_clipped + ["low_sqnr"] * is_low for is_clipped, is_low in marked]
+    if "findings" not in table.columns:
+        return table["clipped"].to_numpy(dtype=bool)
+    which, texts = table["findings"].factorize()
+    clipped = np.array(["clipped" in str(names).split("; ") for names in texts] + [False])
+    return np.asarray(clipped[which])  # -1, a missing text, is the last
