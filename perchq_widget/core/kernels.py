@@ -41,6 +41,19 @@ class Expanded:
     origin: FloatArray | None = None  # the minimum before it was rounded for storage, taken off on the way to levels
     narrow: FloatGrid | None = None
 
+    def part(self, lanes: slice) -> Expanded:
+        """The parameters of some of the lanes along ``axis``; those that serve all of them stay."""
+        index = (lanes,) if self.axis == 0 else (slice(None), lanes)
+
+        def some(values: FloatArray | None) -> Any:
+            return values if values is None or values.size == 1 else values[index]
+
+        exact = self.exact if self.exact is None or len(self.exact) == 1 else self.exact[lanes]
+        return Expanded(
+            some(self.scale), some(self.inverse), some(self.zero), some(self.low), some(self.high), self.grid,
+            self.axis, some(self.multiplier), some(self.minimum), exact, some(self.origin), self.narrow,
+        )  # fmt: skip
+
 
 #: (block, its parameters, output of the block's shape)
 Encode = Callable[[FloatArray, Expanded, FloatArray], None]

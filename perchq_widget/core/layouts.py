@@ -137,9 +137,13 @@ def _rows(matrix: Array, dtype: np.dtype[Any], of: tuple[int, ...], block: int) 
 def _channels(array: Array, ch_axis: int, dtype: np.dtype[Any]) -> Iterator[Piece]:
     blocks = cut(array, ch_axis)
     for channels, x in blocks.walk(dtype):
-        shape = [1, 1]
-        shape[blocks.axis] = -1
-        yield Piece(x, blocks.axis, channels, Units(channels, (shape[0], shape[1])), x.shape, blocks.axis)
+        yield channel_piece(x, blocks.axis, channels)
+
+
+def channel_piece(x: Array, axis: int, channels: slice) -> Piece:
+    """A block whose lanes along ``axis`` are these channels."""
+    shape = (-1, 1) if axis == 0 else (1, -1)
+    return Piece(x, axis, channels, Units(channels, shape), x.shape, axis)
 
 
 def groups_of(n: int, size: int) -> int:

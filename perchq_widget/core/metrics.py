@@ -56,6 +56,8 @@ class ChannelErrors:
     signal: sum x^2, noise: sum e^2, cross: sum x e, abs_*: sums of magnitudes, max_noise: largest |e|,
     clipped: values whose raw code is outside the range, overflow: by how many codes at most, zeroed: non-zero values
     that became zero, of ``nonzero``. ``groups``: the errors of each group, where scales are shared over groups.
+    ``complete``: False where only noise, max_noise, clipped and overflow were measured; then cross and abs_noise are
+    NaN and zeroed is 0.
     """
 
     n: npt.NDArray[np.int64]
@@ -70,10 +72,15 @@ class ChannelErrors:
     zeroed: npt.NDArray[np.int64]
     overflow: npt.NDArray[np.float64]
     groups: GroupErrors | None = None
+    complete: bool = True
 
     @classmethod
-    def of(cls, ranges: ChannelRanges, sums: Array, keeps_zero: bool, groups: GroupErrors | None) -> ChannelErrors:
+    def of(
+        cls, ranges: ChannelRanges, sums: Array, keeps_zero: bool, groups: GroupErrors | None, complete: bool = True
+    ) -> ChannelErrors:
         """From sums of shape (ROWS, C), whose zeros are counted among all values if ``keeps_zero``."""
+        if not complete:
+            sums[[CROSS, ABS]] = np.nan
         return cls(
             ranges.n_finite,
             ranges.n_finite - ranges.n_zero,
@@ -88,6 +95,7 @@ class ChannelErrors:
             np.maximum(sums[ZERO].astype(np.int64) - ranges.n_zero * keeps_zero, 0),
             sums[OVER],
             groups,
+            complete,
         )
 
     @property
@@ -146,14 +154,14 @@ def channel_errors(array: Array, ch_axis: int, qparams: Parameters, ranges: Chan
         return row_errors(array, ch_axis, qparams, ranges)
     n_channels = len(ranges.min_val)
     sums = np.zeros((ROWS, n_channels))
-    array, dtype = as_carried(array, qparams.working_dtype)
-    worker = _Worker(qparams, _Reach.of(qparams, ranges))
     granularity, size = qparams.layout
-    last: tuple[int, int] | None = None
     keeps: GroupErrors | None = None
     if granularity == "group" or (granularity == "flat" and not straddling(array.shape, ch_axis, size)):
         assert isinstance(size, int)
         keeps = GroupErrors.empty((n_channels, groups_of(ranges.n, size)), ranges)
+    array, dtype = as_carried(array, qparams.working_dtype)
+    worker = Worker(qparams, Reach.of(qparams, ranges))
+    last: tuple[int, int] | None = None
     with small_buffers():
         for piece in pieces(array, ch_axis, granularity, size, dtype):
             ends = piece.channels.start, piece.channels.stop
@@ -166,7 +174,7 @@ def channel_errors(array: Array, ch_axis: int, qparams: Parameters, ranges: Chan
     return ChannelErrors.of(ranges, sums, qparams.keeps_zero, keeps)
 
 
-def _add_groups(worker: _Worker, piece: Piece, params: Expanded, sums: Array, keeps: GroupErrors | None) -> None:
+def _add_groups(worker: Worker, piece: Piece, params: Expanded, sums: Array, keeps: GroupErrors | None) -> None:
     """Add a piece's groups up per channel, and keep what the table of groups needs."""
     n_channels = sums.shape[1]
     lanes = np.zeros((ROWS, piece.x.shape[piece.axis]))
@@ -194,7 +202,7 @@ def _lanes_are_units(piece: Piece) -> bool:
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class _Reach:
+class Reach:
     """Per channel: which of the slow steps its values can need. Kernels are monotone, so the ends decide.
 
     ``measured``: whether a value's overflow has to be measured, because no channel's ends tell it.
@@ -206,7 +214,8 @@ class _Reach:
     measured: bool
 
     @classmethod
-    def of(cls, qparams: Parameters, ranges: ChannelRanges) -> _Reach:
+    def of(cls, qparams: Parameters, ranges: ChannelRanges) -> Reach:
+        """What the ends of every channel tell."""
         bad = ranges.n_nan + ranges.n_inf > 0
         if qparams.granularity not in ("channel", "tensor"):
             return cls(np.ones_like(bad), ranges.unsafe, bad, True)
@@ -215,11 +224,11 @@ class _Reach:
         return cls((low < qparams.quant_min) | (high > qparams.quant_max), ranges.unsafe, bad, False)
 
 
-class _Worker:
+class Worker:
     """Errors of one piece after the other. Scratch buffers are sized at the first: later ones are rarely larger."""
 
-    def __init__(self, qparams: Parameters, reach: _Reach) -> None:
-        self.qparams, self.reach = qparams, reach
+    def __init__(self, qparams: Parameters, reach: Reach, live: bool = False) -> None:
+        self.qparams, self.reach, self.live = qparams, reach, live
         self.dtype = carrier(qparams.working_dtype)
         self.keeps_zero = qparams.keeps_zero
         self.buffers: tuple[Array, Array, Array] | None = None
@@ -262,8 +271,9 @@ class _Worker:
                     np.maximum(sums[OVER], far.max(1 - axis), out=sums[OVER])
                 e, other = other, e
             self.qparams.decoder.values(e.reshape(view), params, e.reshape(view))
-            np.equal(e, 0, out=mask)
-            sums[ZERO] += counted(mask if self.keeps_zero else mask & (x != 0))
+            if not self.live:
+                np.equal(e, 0, out=mask)
+                sums[ZERO] += counted(mask if self.keeps_zero else mask & (x != 0))
             self._add_sums(*self._errors(x, e, ones, finite, piece.channels), axis, sums)
 
     def _may_clip(self, piece: Piece, params: Expanded, e: Array, finite: Array | None, sums: Array) -> bool:
@@ -291,8 +301,10 @@ class _Worker:
         return x, e, ones
 
     def _add_sums(self, x: Array, e: Array, ones: Array, axis: int, sums: Array) -> None:
-        sums[CROSS] += dot(x, e, axis)
         sums[NOISE] += dot(e, e, axis)
+        if not self.live:
+            sums[CROSS] += dot(x, e, axis)
         np.abs(e, out=e)
-        sums[ABS] += total(e, ones, axis)
+        if not self.live:
+            sums[ABS] += total(e, ones, axis)
         np.maximum(sums[MAX], e.max(1 - axis), out=sums[MAX])

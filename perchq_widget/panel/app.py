@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 _CLOSED = "This panel is closed; show() opens another one."
 _LOOK = ("channel", "sort", "descending", "page")
 _STAYS = ("lines", "mode", "tensor", "tensor_name")
+REST_S = 0.25  # without a move, after which what the moves left out is computed
 _LONG = 2000  # lines whose calculation takes long enough to say so
 
 
@@ -70,7 +71,7 @@ class QuantPanel(w.VBox):
     """The live panel: ``state`` holds what the user wants, ``report`` what follows from it.
 
     Setting a trait of ``state`` is the same as moving its control. Inside a running event loop the panel answers
-    when the burst of changes is over; ``settle()`` and ``report`` answer at once. An error that is not the input's
+    when the burst of changes is over; ``report`` answers at once, and ``settle()`` draws and completes it too. An error that is not the input's
     own is raised there, and said in the panel; until it is gone nothing can be exported.
     """
 
@@ -85,6 +86,7 @@ class QuantPanel(w.VBox):
         self._static = StaticCopy()
         self._build()
         self._pace = LatestWins(self._refresh)
+        self._rest = LatestWins(self._finish, patient_s=REST_S, eager=False)
         state.observe(self._changed, list(INTENT_NAMES))
         try:
             self._refresh()
@@ -99,18 +101,26 @@ class QuantPanel(w.VBox):
         Then ``view.stale`` is True and this is the last result, the one that the panel goes on showing; None if the
         input has never given one. The panel's own exports refuse a result that is not current.
         """
-        return self.view.report
+        return self._resolved().report
 
     @property
     def view(self) -> PanelView:
-        """What the parts draw, up to date with ``state``."""
+        """What the parts draw, up to date with ``state`` and complete."""
         self.settle()
         assert self._view is not None
         return self._view
 
     def settle(self) -> None:
-        """Evaluate what is pending, here and now."""
+        """Evaluate and draw what is pending, here and now, and what is otherwise left for when nothing moves."""
         self._pace.settle()
+        self._rest.settle()
+
+    def _resolved(self) -> PanelView:
+        """The view of the state as it is now; drawing it may be pending."""
+        intent, view = self.state.intent(), self._view
+        if view is None or view.intent != intent or view.pins is not self.pins:
+            view = self._view = resolve(intent, self._subject, view, self.pins)
+        return view
 
     def compare_conventions(self) -> pd.DataFrame:
         """Fill the table of conventions, here and now, and return it: what would differ for the data in view.
@@ -168,6 +178,7 @@ class QuantPanel(w.VBox):
         if self.comm is None or not hasattr(self, "_pace"):
             return  # a second call, or the end of a panel that never came to be
         self._pace.cancel()
+        self._rest.cancel()
         for part in (self.comparison, self.bakeoff):
             if part is not None:
                 part.work.cancel()
@@ -188,7 +199,7 @@ class QuantPanel(w.VBox):
         names = self._subject.tensors
         self.picker = LayerPicker(kit, state, names, self._subject.title) if len(names) > 1 else None
         self.controls = Controls(kit, state, kind, self.picker)
-        self.banner = Banner(kit, [*self.controls.notes, *(["lines"] if self.input is not None else [])])
+        self.banner = Banner(kit, [*self.controls.names, *(["lines"] if self.input is not None else [])])
         self.controls.reset.on_click(lambda _button: self.reset())
         self.comparison = ConventionTable(kit, state, self._subject)
         self.controls.compare.on_click(lambda _button: self._compare())
@@ -251,23 +262,40 @@ class QuantPanel(w.VBox):
     def _refresh(self) -> None:
         drawn, self._drawn = self._drawn, None  # after a failure half way, everything is drawn anew
         try:
-            view = resolve(self.state.intent(), self._subject, self._view, self.pins)
+            view = self._resolved()
             self._apply(view, drawn)
         except Exception as error:
             self.banner.failed(error)
             raise
-        self._view = self._drawn = view
+        self._drawn = view
+        if not view.complete:
+            self._rest.request(patient=True)
+
+    def _finish(self) -> None:
+        """Nothing has moved for a while: compute and draw what the report still lacks."""
+        view = self._view
+        if view is None or view.report is None or view.complete:
+            return
+        try:
+            self._subject.rest(view.report)
+        except Exception as error:
+            self.banner.failed(error)
+            raise
+        self._view = resolve(view.intent, self._subject, view, view.pins)
+        self._pace.request()
+        self._pace.settle()
 
     def _apply(self, view: PanelView, last: PanelView | None) -> None:
-        data = last is None or last.report is not view.report
+        data = last is None or last.report is not view.report or last.exact != view.exact
+        texts = data or last is None or last.table is not view.table
         picked = data or last is None or last.row != view.row
-        look = picked or last is None or (last.order, last.page) != (view.order, view.page)
+        look = texts or picked or last is None or (last.order, last.page) != (view.order, view.page)
         self.controls.apply(view)
         self.banner.apply(view)
         if self.input is not None:
             self.input.apply(view)
-        if data:
-            self._apply_data(view)
+        if texts:
+            self._apply_texts(view)
         data = data or last is None or last.baseline is not view.baseline
         if picked or data:
             self.chart.apply(view)
@@ -286,7 +314,7 @@ class QuantPanel(w.VBox):
         if look:
             self.table.apply(view)
 
-    def _apply_data(self, view: PanelView) -> None:
+    def _apply_texts(self, view: PanelView) -> None:
         if view.report is not None:
             self.heading.value = _heading(view.report)
         for part in (self.tiles, self.findings):

@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
-from ..api import analyze, calculate
+from ..api import calculate
 from ..core.errors import QuantValueError, choose_from
 from ..sources.memory import as_array
+from ..report.documents import ChannelReport
+from ..study.live import TensorFacts
+from ..study.tensor import Request
 from .comparing import Comparison, LinesComparison, TensorComparison
-from .moves import SCHEME_NAMES
+from .menus import settings_of
+from .moves import SCHEME_NAMES, scheme_of
 
 if TYPE_CHECKING:
-    from ..report.documents import ChannelReport
     from ..sources.base import TensorRecord
     from .state import Intent
 
@@ -28,6 +31,9 @@ class Subject(Protocol):
 
         Raises QuantError, LinesError among them.
         """
+
+    def rest(self, report: ChannelReport) -> None:
+        """While nothing moves: complete the report, and prepare for the next move."""
 
     def comparison(self, intent: Intent) -> Comparison:
         """The data in view, ready to meet each convention."""
@@ -66,6 +72,9 @@ class LinesSubject:
         lines, options = self._arguments(intent)
         return self._last.get((lines, *options.values()), lambda: calculate(lines, **options))
 
+    def rest(self, report: ChannelReport) -> None:
+        """Nothing: lines are calculated whole."""
+
     def comparison(self, intent: Intent) -> Comparison:
         """The lines as typed."""
         return LinesComparison(*self._arguments(intent))
@@ -102,7 +111,7 @@ class TensorsSubject:
         self._options = dict(options)
         self._asked_axis = ch_axis
         self.tensors = tuple(records)
-        self._read: tuple[str, Any] | None = None
+        self._read: tuple[str, TensorFacts] | None = None
         self._last = _Remembered()
 
     def record(self, name: str | None) -> TensorRecord:
@@ -114,18 +123,25 @@ class TensorsSubject:
         return next(weights, usable[0] if usable else self._records[self.tensors[0]])
 
     def report(self, intent: Intent) -> ChannelReport:
-        """Analyze the tensor in view."""
+        """Analyze the tensor in view: what a moving control needs at once, the rest when it is asked for."""
         record = self.record(intent.tensor)
-        options = {name: getattr(intent, name) for name in (*SCHEME_NAMES, "ch_axis")}
         name = intent.tensor_name if intent.tensor_name.strip() else record.name
-        key = (record.name, name, *options.values())
-        return self._last.get(
-            key, lambda: analyze(self._array(record), name=name, **options, **self._options)
-        )
+        key = (record.name, name, intent.ch_axis, *(getattr(intent, each) for each in SCHEME_NAMES))
+        return self._last.get(key, lambda: self._live(record, intent, name))
+
+    def _live(self, record: TensorRecord, intent: Intent, name: str) -> ChannelReport:
+        request = Request(scheme_of(settings_of(intent)), intent.ch_axis, name, **self._options)
+        return ChannelReport(self._facts(record).live_table(request))
+
+    def rest(self, report: ChannelReport) -> None:
+        """Compute what the report still lacks, and learn what makes the next moves fast."""
+        if self._read is not None and self._read[1].array is report.study.array:
+            self._read[1].prepare(report.study)
+        report.study.frame  # noqa: B018 - asking for it computes it
 
     def comparison(self, intent: Intent) -> Comparison:
         """The tensor in view."""
-        return TensorComparison(as_array(self._array(self.record(intent.tensor))), intent)
+        return TensorComparison(self._facts(self.record(intent.tensor)).array, intent)
 
     def title(self, name: str) -> str:
         """Name, shape and dtype."""
@@ -140,8 +156,8 @@ class TensorsSubject:
             return asked
         return record.ch_axis
 
-    def _array(self, record: TensorRecord) -> Any:
+    def _facts(self, record: TensorRecord) -> TensorFacts:
         if self._read is None or self._read[0] != record.name:
             self._read = None
-            self._read = (record.name, record.read())
+            self._read = (record.name, TensorFacts(as_array(record.read())))
         return self._read[1]

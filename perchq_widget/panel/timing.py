@@ -23,7 +23,8 @@ class LatestWins:
 
     Inside an event loop a request arms a timer: messages that already wait in the queue are taken first, and only
     the state that they leave behind is evaluated. A burst that does not end is evaluated every ``cap_s`` all the
-    same. Without a loop ``work`` runs at once. A request that ``work`` itself makes runs it once more, never nested.
+    same. Without a loop ``work`` runs at once, or at the next ``settle`` if it is not ``eager``. A request that
+    ``work`` itself makes runs it once more, never nested.
     ``patient`` requests, for work that takes long, wait until nobody asks any more, however long that is.
 
     A failure of ``work`` is raised, and the request stays pending: ``settle`` tries again.
@@ -36,12 +37,14 @@ class LatestWins:
         quiet_s: float = QUIET_S,
         patient_s: float = PATIENT_S,
         cap_s: float = CAP_S,
+        eager: bool = True,
         find_loop: Callable[[], asyncio.AbstractEventLoop | None] = running_loop,
     ) -> None:
         self._work = work
         self._quiet_s = quiet_s
         self._patient_s = patient_s
         self._cap_s = cap_s
+        self._eager = eager
         self._find_loop = find_loop
         self._timer: asyncio.TimerHandle | None = None
         self._first = 0.0
@@ -63,7 +66,8 @@ class LatestWins:
             return
         loop = self._find_loop()
         if loop is None:
-            self.settle()
+            if self._eager:
+                self.settle()
         elif self._timer is None:
             self._first = loop.time()
             self._arm(loop)

@@ -52,8 +52,8 @@ class PanelView:
 
     ``report`` is the result; where the intent has none (``problem``), the last good one, and ``stale`` is True.
     ``hidden`` are the settings whose controls do not apply. ``table`` is what is known of the
-    report's table (see ChannelTable.known) and ``names`` the channels'
-    names. ``order`` holds the rows as sorted; ``row`` is the selected one, None without a report.
+    report's table (see ChannelTable.known): all of it if ``complete``, no estimate if ``exact``. ``names`` are the
+    channels' names. ``order`` holds the rows as sorted; ``row`` is the selected one, None without a report.
     """
 
     intent: Intent
@@ -126,17 +126,23 @@ def _arranged(
             intent, None, stale, problem, errors, available, hidden_controls(intent), None, (), None, "", (), 0, 1
         )
     study = report.study
-    table = study.known
+    table = known_table(intent, study)
     same = last is not None and last.table is table
     names = last.names if last is not None and last.report is report else tuple(study.channels)
     row, note = select_row(table, names, intent.channel)
-    order = _order(intent, table, last if same else None)
+    if last is not None and same and same_look(last.intent, intent):
+        order, counts = last.order, last.finding_counts
+    else:
+        found = findings_by_row(study, table)
+        order, counts = order_of(intent, table, names, found), finding_counts(found)
     n_pages = max(1, math.ceil(len(order) / PAGE_ROWS))
-    page = order.index(row) // PAGE_ROWS if intent.page is None else min(max(intent.page, 0), n_pages - 1)
+    place = order.index(row) if row in order else None
+    own_page = 0 if place is None else place // PAGE_ROWS
+    page = own_page if intent.page is None else min(max(intent.page, 0), n_pages - 1)
     hidden = hidden_controls(intent)
     return PanelView(
         intent, report, stale, problem, errors, available, hidden, table, names, row, note, order, page, n_pages,
-        complete=study.complete, exact=study.exact,
+        complete=study.complete, exact=study.exact, place=place, finding_counts=counts,
     )  # fmt: skip
 
 
@@ -190,54 +196,3 @@ def _culprit(intent: Intent, message: str, last: PanelView | None) -> str | None
     candidates = _CONTROLS if refusal is None else tuple(name for name, _ in refusal.when)
     named = next((name for name in changed if name in candidates), None)
     return candidates[-1] if named is None and refusal is not None else named
-
-
-def worst_row(table: pd.DataFrame) -> int:
-    """The row with the lowest SQNR; the first of equals."""
-    return int(np.argmin(table["sqnr_db"].to_numpy(dtype=np.float64)))
-
-
-def select_row(table: pd.DataFrame, names: tuple[str, ...], channel: str | int | None) -> tuple[int, str]:
-    """The row that ``channel`` names, and a note where there is none of that name (then the worst)."""
-    if channel is None:
-        return worst_row(table), ""
-    text = channel_text(channel)
-    if text in names:
-        return names.index(text), ""
-    position = int(text) if _POSITION.fullmatch(text) else len(names)
-    if -len(names) <= position < len(names):
-        return position % len(names), ""
-    text = shorten(text, 80)
-    near = get_close_matches(text, names[:5000], n=1)
-    hint = f"; did you mean {near[0]!r}?" if near else f"; there are {len(names)}"
-    return worst_row(table), f"no channel {text!r}{hint}. The worst one is shown."
-
-
-def channel_text(channel: str | int) -> str:
-    """What the channel's box shows for what was asked for; Python writes no integer of 5,000 digits."""
-    return channel if isinstance(channel, str) else str(channel) if abs(channel) < 10**12 else hex(channel)
-
-
-def _order(intent: Intent, table: pd.DataFrame, last: PanelView | None) -> tuple[int, ...]:
-    """Row numbers as sorted; ``last`` is a view of the same table, whose order may still hold."""
-    if last is not None and (last.intent.sort, last.intent.descending) == (intent.sort, intent.descending):
-        return last.order
-    rows = np.arange(len(table)) if intent.sort == GIVEN else _ascending(intent, table)
-    return tuple((rows[::-1] if intent.descending else rows).tolist())
-
-
-def _ascending(intent: Intent, table: pd.DataFrame) -> npt.NDArray[np.intp]:
-    """Rows by the column to sort by; a tensor's channels are numbered, a calculator's names hold numbers."""
-    column = "sqnr_db" if intent.sort == WORST else intent.sort
-    if column != "channel":
-        return np.argsort(table[column].to_numpy(), kind="stable")
-    if intent.tensor is not None:
-        return np.arange(len(table))
-    keys = [_natural(str(name)) for name in table["channel"]]
-    return np.array(sorted(range(len(keys)), key=keys.__getitem__))
-
-
-def _natural(name: str) -> list[tuple[int, int, str]]:
-    """A sort key by which filter_10 comes after filter_9."""
-    parts = re.split(r"(\d{1,18})", name)
-    return [(int(part), 0, "") if at % 2 else (-1, 1, part.casefold()) for at, part in enumerate(parts)]

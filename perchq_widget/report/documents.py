@@ -23,6 +23,7 @@ from perchq_widget.study.channels import ChannelTable
 from perchq_widget.study.explain import Explanation, explain
 from perchq_widget.study.groups import group_frame
 from perchq_widget.study.histogram import ChannelHistogram, channel_histogram
+from perchq_widget.study.sweep import ErrorCurve, error_curve
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -93,8 +94,8 @@ class ChannelReport:
 
     @property
     def exact(self) -> bool:
-        """True: every number was computed from all values, none was estimated."""
-        return True
+        """Whether every number was computed from all values; False while a panel shows estimates of a large tensor."""
+        return self.study.exact
 
     @property
     def caption(self) -> str:
@@ -104,6 +105,10 @@ class ChannelReport:
     def histogram(self, channel: int | str, bins: int = 128) -> ChannelHistogram:
         """Distribution of one channel (name or number) beside its quantization range."""
         return channel_histogram(self.study, channel, bins)
+
+    def error_curve(self, channel: int | str, ratios: npt.ArrayLike | None = None) -> ErrorCurve:
+        """Error of one channel at every clip ratio, split into rounding and clipping; by default at some 80 ratios."""
+        return error_curve(self.study, channel, ratios)
 
     def explain(self, channel: int | str, value: float | None = None, group: int | None = None) -> Explanation:
         """The formulas in use with one channel's numbers put in, for ``value`` or the channel's own sample.

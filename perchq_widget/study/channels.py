@@ -66,6 +66,11 @@ class ChannelTable:
         return True
 
     @property
+    def exact(self) -> bool:
+        """Whether every number was computed from all values; False while some are estimates."""
+        return True
+
+    @property
     def known(self) -> pd.DataFrame:
         """The columns of ``frame`` that are there already: all, or those that follow a control while it moves.
 

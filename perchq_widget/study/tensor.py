@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -42,37 +42,62 @@ class Request:
     qparams: Parameters | None = None
 
 
-def analyze_table(array: npt.NDArray[Any], request: Request) -> ChannelTable:
-    """Ranges, parameters and exact errors of every channel; two passes in blocks, no full-size temporary."""
+@dataclass(frozen=True, eq=False, slots=True)
+class Fitted:
+    """A tensor with its parameters, ready to be measured. ``observed`` are its ranges along ``axis``."""
+
+    array: npt.NDArray[Any]
+    request: Request
+    axis: int
+    names: list[str]
+    observed: ChannelRanges
+    qparams: Parameters
+    range_from: str
+
+    def table(self, errors: ChannelErrors) -> ChannelTable:
+        """The result; of incomplete errors, the columns and figures that they allow."""
+        observed, qparams, names, request = self.observed, self.qparams, self.names, self.request
+        params = channel_params(qparams, len(names), self.axis)
+        overflow, used = _overflow(observed, errors, qparams), _used(request, observed)
+        hits = tensor_hits(observed, errors, qparams, request.scheme, params, overflow, used)
+        frame = _frame(names, observed, errors, params, finding_names(hits, len(names)))
+        return ChannelTable(
+            "tensor",
+            request.name,
+            frame,
+            _summary(frame, observed, errors, qparams),
+            request.scheme,
+            qparams,
+            findings_of(hits, names),
+            self.axis,
+            self.range_from,
+            shape=self.array.shape,
+            tensor_dtype=self.array.dtype.name,
+            calibration=None if request.ranges is None else _given_ranges(request.ranges, len(names)),
+            array=self.array,
+            groups=errors.groups,
+        )
+
+
+#: (axis, dtype) -> the ranges of the tensor at hand.
+Ranges = Callable[[int, np.dtype[Any]], ChannelRanges]
+
+
+def fitted(array: npt.NDArray[Any], request: Request, ranges: Ranges | None = None) -> Fitted:
+    """Choose the parameters. ``ranges`` serves those that are known already; else they are taken in one pass."""
     axis = normal_axis(request.ch_axis, array.ndim)
     names = _names(request.channel_names, array.shape[axis])
     rules = require_allowed(request.scheme)
     dtype = rules.working_dtype(array.dtype) if request.qparams is None else request.qparams.working_dtype
-    observed = channel_ranges(array, axis, dtype)
+    observed = channel_ranges(array, axis, dtype) if ranges is None else ranges(axis, dtype)
     _check_squares(observed, dtype)
-    qparams, range_from = _qparams(array, request, observed, axis)
-    errors = channel_errors(array, axis, qparams, observed)
-    scheme = request.scheme
-    params = channel_params(qparams, len(names), axis)
-    overflow = _overflow(observed, errors, qparams)
-    hits = tensor_hits(observed, errors, qparams, scheme, params, overflow, _used(request, observed))
-    frame = _frame(names, observed, errors, params, finding_names(hits, len(names)))
-    return ChannelTable(
-        "tensor",
-        request.name,
-        frame,
-        _summary(frame, observed, errors, qparams),
-        scheme,
-        qparams,
-        findings_of(hits, names),
-        axis,
-        range_from,
-        shape=array.shape,
-        tensor_dtype=array.dtype.name,
-        calibration=None if request.ranges is None else _given_ranges(request.ranges, len(names)),
-        array=array,
-        groups=errors.groups,
-    )
+    return Fitted(array, request, axis, names, observed, *_qparams(array, request, observed, axis))
+
+
+def analyze_table(array: npt.NDArray[Any], request: Request) -> ChannelTable:
+    """Ranges, parameters and exact errors of every channel; two passes in blocks, no full-size temporary."""
+    ready = fitted(array, request)
+    return ready.table(channel_errors(array, ready.axis, ready.qparams, ready.observed))
 
 
 def _check_squares(observed: ChannelRanges, dtype: np.dtype[Any]) -> None:
@@ -198,25 +223,28 @@ def _frame(
     some = n > 0
     per_value = np.maximum(n, 1)
     scale, zero_point = params
-    columns = (
-        names,
-        np.where(some, observed.min_val, np.nan),
-        np.where(some, observed.max_val, np.nan),
-        n,
-        scale,
-        zero_point if np.isnan(zero_point).any() else zero_point.astype(np.int64),
-        errors.clipped,
-        100.0 * errors.clipped / per_value,
-        errors.zeroed_pct,
-        *(
-            np.where(some, each, np.nan)
-            for each in (errors.max_noise, errors.mean(errors.abs_noise), errors.pct_error, errors.mean(errors.noise))
-        ),
-        errors.sqnr_db,
-        np.where(some, errors.cosine, np.nan),
-        found,
-    )
-    return pd.DataFrame(dict(zip(TENSOR_COLUMNS, columns, strict=True)))
+    columns = {
+        "channel": names,
+        "min": np.where(some, observed.min_val, np.nan),
+        "max": np.where(some, observed.max_val, np.nan),
+        "n": n,
+        "scale": scale,
+        "zero_point": zero_point if np.isnan(zero_point).any() else zero_point.astype(np.int64),
+        "clipped": errors.clipped,
+        "clipped_pct": 100.0 * errors.clipped / per_value,
+        "max_abs_error": np.where(some, errors.max_noise, np.nan),
+        "mse": np.where(some, errors.mean(errors.noise), np.nan),
+        "sqnr_db": errors.sqnr_db,
+        "findings": found,
+    }
+    if errors.complete:
+        columns |= {
+            "zeroed_pct": errors.zeroed_pct,
+            "mean_abs_error": np.where(some, errors.mean(errors.abs_noise), np.nan),
+            "pct_error": np.where(some, errors.pct_error, np.nan),
+            "cosine": np.where(some, errors.cosine, np.nan),
+        }
+    return pd.DataFrame({name: columns[name] for name in TENSOR_COLUMNS if name in columns})
 
 
 def _summary(frame: Any, observed: ChannelRanges, errors: ChannelErrors, qparams: Parameters) -> dict[str, Any]:
@@ -233,10 +261,8 @@ def _summary(frame: Any, observed: ChannelRanges, errors: ChannelErrors, qparams
         "clipped": int(errors.clipped.sum()),
         "clipped_pct": 100.0 * float(errors.clipped.sum()) / n,
         "clipped_channels": int((errors.clipped > 0).sum()),
-        "zeroed_pct": 100.0 * float(errors.zeroed.sum()) / max(int(errors.nonzero.sum()), 1),
         "max_abs_error": float(errors.max_noise.max()),
-        "mean_abs_error": float(errors.abs_noise.sum()) / n,
-        "pct_error": float(percent(errors.abs_noise.sum(), errors.abs_signal.sum())),
+        **(_later_figures(errors, n) if errors.complete else {}),
         "mse": noise / n,
         "sqnr_db": float(decibels(errors.signal.sum(), noise)) if errors.n.any() else -float("inf"),
         "worst_channel": str(frame["channel"].iloc[worst]),
@@ -245,6 +271,14 @@ def _summary(frame: Any, observed: ChannelRanges, errors: ChannelErrors, qparams
         "scale_min": float(qparams.effective().min()),
         "scale_max": float(qparams.effective().max()),
         **({} if errors.groups is None else _group_summary(errors.groups, [str(name) for name in frame["channel"]])),
+    }
+
+
+def _later_figures(errors: ChannelErrors, n: int) -> dict[str, Any]:
+    return {
+        "zeroed_pct": 100.0 * float(errors.zeroed.sum()) / max(int(errors.nonzero.sum()), 1),
+        "mean_abs_error": float(errors.abs_noise.sum()) / n,
+        "pct_error": float(percent(errors.abs_noise.sum(), errors.abs_signal.sum())),
     }
 
 

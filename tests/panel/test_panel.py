@@ -251,6 +251,8 @@ def test_report_is_current_inside_a_running_loop(alive: set[str]) -> None:
         panel.state.dtype = "quint8"
         assert panel._pace.pending
         assert panel.report.scheme.dtype == "quint8"
+        assert panel._pace.pending  # to be drawn
+        panel.settle()
         assert not panel._pace.pending
         panel.state.scheme = "symmetric"
         panel.settle()

@@ -102,13 +102,13 @@ def test_a_failure_is_said_raised_and_keeps_exports_from_writing(
         assert "boom" in panel.banner.widget.value
         assert "<b>" not in panel.banner.widget.value
         with pytest.raises(RuntimeError, match="boom"):
-            _ = panel.report
+            panel.settle()
         panel.exports.buttons["csv"].click()
         panel.exports.snapshot.click()
         assert list(tmp_path.iterdir()) == []
         assert "perchq-error" in panel.exports.message.value
         panel._repr_mimebundle_()  # still shows itself, banner and all
-    assert panel.report.scheme.dtype == "quint8"
+    assert panel.view.report.scheme.dtype == "quint8"
     assert panel.banner.widget.value == ""
     assert "quint8" in panel.table.html.value  # what the failure left out was drawn
     assert "quint8" in panel.explain.widget.value
@@ -251,7 +251,7 @@ def test_a_long_text_says_that_it_is_computed_and_waits_for_the_typing_to_end(pa
         panel.state.lines = "".join(f"c{i},-1,1,0.5\n" for i in range(2100))
         assert "computing" in panel.banner.widget.value
         assert panel._pace._timer.when() - asyncio.get_running_loop().time() > 0.1
-        assert len(panel.report.table) == 2100
+        assert len(panel.view.table) == 2100
         assert panel.banner.widget.value == ""
         panel.state.dtype = "quint8"
         assert "computing" in panel.banner.widget.value

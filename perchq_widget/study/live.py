@@ -1,0 +1,136 @@
+"""Results that follow a moving control: what is shown at once, and the rest when somebody asks for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import fields
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from perchq_widget.core.findings import Finding
+from perchq_widget.core.live import live_errors
+from perchq_widget.core.metrics import GroupErrors, channel_errors
+from perchq_widget.core.ranges import ChannelRanges, channel_ranges
+from perchq_widget.core.tails import Tails, tails_of
+
+from .channels import ChannelTable
+from .tensor import Fitted, Request, fitted
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+#: Elements up to which every move is answered exactly.
+EXACT_MOST = 1 << 25
+#: Elements below which a pass is quick anyway.
+WORTH_TAILS = 1 << 20
+_LATER = ("frame", "summary", "findings", "groups")
+
+
+class LiveTable(ChannelTable):
+    """A table whose slower columns are computed when ``frame``, ``summary``, ``findings`` or ``groups`` is asked for.
+
+    ``known`` and its like are there at once; ``estimated`` says that they are estimates, until the table is complete.
+    """
+
+    def __init__(self, known: ChannelTable, complete: Callable[[], ChannelTable], estimated: bool = False) -> None:
+        for each in fields(known):
+            if each.name not in _LATER:
+                object.__setattr__(self, each.name, getattr(known, each.name))
+        object.__setattr__(self, "_known", known)
+        object.__setattr__(self, "_complete", complete)
+        object.__setattr__(self, "_estimated", estimated)
+
+    @cached_property
+    def _whole(self) -> ChannelTable:
+        return self._complete()  # type: ignore[attr-defined]
+
+    @property
+    def complete(self) -> bool:
+        """Whether every column is there already."""
+        return "_whole" in self.__dict__
+
+    @property
+    def exact(self) -> bool:
+        """Whether what is ``known`` was computed from all values."""
+        return self.complete or not self._estimated  # type: ignore[attr-defined]
+
+    @property
+    def _now(self) -> ChannelTable:
+        return self._whole if self.complete else self._known  # type: ignore[attr-defined, no-any-return]
+
+    @property
+    def known(self) -> pd.DataFrame:
+        """The columns that are there already."""
+        return self._now.frame
+
+    @property
+    def known_summary(self) -> dict[str, Any]:
+        """Of the summary, what is there already."""
+        return self._now.summary
+
+    @property
+    def known_findings(self) -> tuple[Finding, ...]:
+        """Of the findings, those that are there already."""
+        return self._now.findings
+
+    @property
+    def frame(self) -> pd.DataFrame:
+        """The whole table."""
+        return self._whole.frame
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """The whole summary."""
+        return self._whole.summary
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """All findings."""
+        return self._whole.findings
+
+    @property
+    def groups(self) -> GroupErrors | None:
+        """The errors of each channel's groups."""
+        return self._whole.groups
+
+    @cached_property
+    def channels(self) -> list[str]:
+        """Channel names, in the table's order."""
+        return self._known.channels  # type: ignore[attr-defined, no-any-return]
+
+
+class TensorFacts:
+    """What one tensor is like whatever the scheme, kept for as long as it is looked at."""
+
+    def __init__(self, array: npt.NDArray[Any]) -> None:
+        self.array = array
+        self._ranges: dict[tuple[int, np.dtype[Any]], ChannelRanges] = {}
+        self._tails: dict[tuple[int, np.dtype[Any]], Tails] = {}
+
+    def ranges(self, axis: int, dtype: np.dtype[Any]) -> ChannelRanges:
+        """Ranges along ``axis``, the values taken as ``dtype``."""
+        if (axis, dtype) not in self._ranges:
+            self._ranges[axis, dtype] = channel_ranges(self.array, axis, dtype)
+        return self._ranges[axis, dtype]
+
+    def live_table(self, request: Request) -> LiveTable:
+        """The result at once, its slower columns later."""
+        ready = fitted(self.array, request, self.ranges)
+        tails = self._tails.get((ready.axis, ready.qparams.working_dtype))
+        errors = live_errors(self.array, ready.axis, ready.qparams, ready.observed, tails)
+        known = ready.table(errors)
+        return LiveTable(known, lambda: known if errors.complete else _measured(ready))
+
+    def prepare(self, table: ChannelTable) -> None:
+        """While nothing moves: learn what makes the next moves of a control fast."""
+        key = (table.ch_axis, table.qparams.working_dtype)
+        small, shared = self.array.size < WORTH_TAILS, table.qparams.granularity not in ("channel", "tensor")
+        if not (small or shared or key in self._tails):
+            self._tails[key] = tails_of(self.array, *key, self.ranges(*key))
+
+
+def _measured(ready: Fitted) -> ChannelTable:
+    return ready.table(channel_errors(ready.array, ready.axis, ready.qparams, ready.observed))
