@@ -91,7 +91,7 @@ class ChannelTable:
     @property
     def n_channels(self) -> int:
         """Rows of the table."""
-        return len(self.frame)
+        return len(self.known)
 
     @cached_property
     def channels(self) -> list[str]:
