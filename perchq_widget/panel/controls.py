@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
-from functools import partial
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import ipywidgets as w
 
 from ..core.conventions import CONVENTIONS
-from ..core.errors import QuantError
-from ..core.group_sizes import group_size_of, group_size_text
+from ..core.grids import INTEGER_DTYPES
+from ..core.group_sizes import group_size_text
 from ..report.text import clean_name, escape
+from .fields import Fields
 from .menus import Choice, Menu
-from .state import MOST_AXES
+from .observing import has_parameters, parameters_text, policy_of
 
 if TYPE_CHECKING:
     from .kit import Kit
@@ -27,7 +26,7 @@ TITLES = {
     "scheme": "Scheme", "granularity": "Granularity", "group_size": "Group size", "scale_rule": "Scale rule",
     "reduce_range": "Reduce range", "narrow_range": "Narrow range",
     "convention": "Convention", "clip_ratio": "Clip ratio", "channel": "Channel",
-    "lines": "Lines",
+    "lines": "Lines", "bits": "Bits", "observer": "Observer", "parameters": "Parameters", "ratio": "Clip ratio",
 }
 HELP = {
     "tensor_name": "Appears in the table's caption and in every export",
@@ -42,119 +41,54 @@ HELP = {
     "convention": "Whose arithmetic the numbers follow",
     "clip_ratio": "Shrink the observed range before the scale is taken from it; 1 keeps it",
     "channel": "A channel's name or position; press Enter",
+    "bits": "The width of integers of the same sign, in the convention in use; left and right move it",
+    "observer": "How the range is taken from the values of each channel, or of the tensor",
+    "parameters": "The observer's numbers, by name or in this order; press Enter",
+    "ratio": "Clip ratio as a number: shrink the observed range before the scale is taken from it; 1 keeps it",
 }
+_RESET = (
+    "Back to the settings the panel opened with, filters included; text, layer, pins and the baseline stay: "
+    "they are work, not settings"
+)
 HIDDEN = "perchq-hidden"
-_DROPDOWNS = ("dtype", "granularity", "scale_rule", "convention")
-_TENSOR_ONLY = ("granularity", "group_size", "scale_rule", "narrow_range", "clip_ratio")
+_NAMES = (
+    "tensor_name", "ch_axis", "dtype", "bits", "scheme", "granularity", "group_size", "scale_rule", "reduce_range",
+    "narrow_range", "convention", "observer", "clip_ratio",
+)  # fmt: skip
+_TENSOR_ONLY = ("granularity", "group_size", "scale_rule", "narrow_range", "observer", "clip_ratio")
 _MOST_REASONS, _MOST_TEXT = 1, 150  # that stand in the open; more is folded
-_AXIS = re.compile(r"\s*[+-]?\d{1,2}\s*")
 
 
 class Controls:
     """Widgets for the settings. They write the state when the user moves them and follow it when Python does.
 
-    ``picker`` chooses among the layers, None where there is only one tensor.
+    ``picker`` chooses among the layers, None where there is only one tensor. ``names`` are the settings that an error
+    can stand beside. A setting that does not apply has no widgets until it first does.
     """
 
-    def __init__(
-        self, kit: Kit, state: PanelState, kind: str, picker: Any
-    ) -> None:
-        self._kit, self._state = kit, state
-        self._quiet = False
-        self.fields: dict[str, Any] = {}
+    def __init__(self, kit: Kit, state: PanelState, kind: str, picker: Any) -> None:
+        self._kit, self._picker = kit, picker
+        self._inputs = Fields(kit, state)
+        self.fields = self._inputs.made
         self.notes: dict[str, Any] = {}
-        self._picker = picker
-        rows = []
-        if self._picker is not None:
-            rows.append(kit.column([self._picker.widget, self._note("tensor")], "perchq-field perchq-wide"))
-        names = ["tensor_name", "ch_axis", "dtype", "scheme", "granularity", "group_size", "scale_rule",
-                 "reduce_range", "narrow_range", "convention", "clip_ratio"]
-        if kind != "tensor":
-            names = [name for name in names if name not in _TENSOR_ONLY]
+        self._places: dict[str, Any] = {}
+        self._settings = tuple(name for name in _NAMES if kind == "tensor" or name not in _TENSOR_ONLY)
+        self.names = (*(("tensor",) if picker is not None else ()), *self._settings)
         self.compare = kit.button(
             description="Compare conventions", icon="balance-scale",
             tooltip="What would differ for this data under every convention",
         )
-        self._places = {name: kit.column(self._parts(name), self._css_class(name)) for name in names}
-        rows += self._places.values()
-        self.reset = kit.button(
-            description="Reset settings", icon="undo", tooltip="Back to the settings the panel opened with; text stays"
-        )
-        self.widget = kit.column([*rows, self.reset], "perchq-controls")
-
-    def _parts(self, name: str) -> list[Any]:
-        parts = [self._field(name), self._note(name)]
-        return [*parts, self.compare] if name == "convention" else parts
-
-    @staticmethod
-    def _css_class(name: str) -> str:
-        return "perchq-field perchq-wide" if name == "convention" else "perchq-field"
-
-    def _field(self, name: str) -> Any:
-        common = {"description": TITLES[name], "tooltip": HELP[name], "style": {"description_width": "104px"}}
-        make: dict[str, Callable[[], Any]] = {
-            "tensor_name": lambda: w.Text(**common),
-            "ch_axis": lambda: w.Text(**common, continuous_update=False),
-            "reduce_range": lambda: w.Checkbox(**common, indent=True),
-            "narrow_range": lambda: w.Checkbox(**common, indent=True),
-            "group_size": lambda: w.Text(**common, continuous_update=False, placeholder="128 or 128x128"),
-            **{each: lambda: w.Dropdown(**common) for each in _DROPDOWNS},
-            "clip_ratio": lambda: w.FloatSlider(min=0.005, max=1.0, step=0.005, readout_format=".3f", **common),
-        }
-        field = make.get(name, lambda: w.ToggleButtons(**{**common, "tooltip": None}))()
-        typed = {"ch_axis": self._write_axis, "group_size": self._write_size}
-        write = typed.get(name, partial(self._write, name))
-        field.observe(lambda change: write(change["new"]), "value")
-        self.fields[name] = field
-        return field
-
-    def _note(self, name: str) -> Any:
-        self.notes[name] = self._kit.html("perchq-note")
-        return self.notes[name]
-
-    def _write(self, name: str, value: object) -> None:
-        if not self._quiet and value is not None:
-            setattr(self._state, name, value)
-
-    def _write_axis(self, text: str) -> None:
-        if self._quiet:
-            return
-        axis = int(text) if _AXIS.fullmatch(text) else MOST_AXES
-        known = -MOST_AXES <= axis < MOST_AXES
-        self._state.axis_text = None if known else text
-        if known:
-            self._state.ch_axis = axis
-
-    def _write_size(self, text: str) -> None:
-        if self._quiet:
-            return
-        try:
-            size = group_size_of(text)
-        except QuantError:
-            size = None
-        self._state.size_text = text if size is None else None
-        if size is not None:
-            self._state.group_size = size
-
-    @contextmanager
-    def _silently(self) -> Iterator[None]:
-        # New options make a selection jump to its first entry before its value is set: not the user's doing.
-        self._quiet = True
-        try:
-            yield
-        finally:
-            self._quiet = False
+        self.reset = kit.button(description="Reset settings", icon="undo", tooltip=_RESET)
+        if picker is not None:
+            self._places["tensor"] = kit.column([picker.widget, self._note("tensor")], "perchq-field perchq-wide")
+        self.widget = kit.column([self.reset], "perchq-controls")
 
     def apply(self, view: PanelView) -> None:
         """Show the intent and, beside each control, what is wrong or not allowed."""
-        with self._silently():
+        self._place_what_applies(view)
+        with self._inputs.quietly():
             for name, field in self.fields.items():
-                value, menu = _shown(view, name), view.menus.get(name)
-                _show(self._places[name], name not in view.hidden)
-                if menu is not None:
-                    _offer(field, menu, value)
-                if field.value != value:
-                    field.value = value
+                _fill(field, name, view)
             if self._picker is not None:
                 self._picker.apply(view.intent.tensor)
         if view.report is not None:
@@ -162,17 +96,78 @@ class Controls:
         for name, note in self.notes.items():
             set_if_new(note, "value", _note_text(name, view))
 
+    def _place_what_applies(self, view: PanelView) -> None:
+        about = None if view.problem is None else view.problem.about
+        shown = [name for name in self._settings if name not in view.hidden or name == about]
+        fresh = [name for name in shown if name not in self._places]
+        for name in fresh:
+            self._places[name] = self._kit.column(self._parts(name), _css_class(name))
+        if fresh:
+            placed = [self._places[name] for name in self.names if name in self._places]
+            self.widget.children = (*placed, self.reset)
+        for name in self._settings:
+            if name in self._places:
+                _show(self._places[name], name in shown)
+        self._place_parameters(view.intent.observer)
+
+    def _place_parameters(self, observer: str) -> None:
+        """The text of an observer's parameters, once there is an observer that has some."""
+        place, has_some = self._places.get("observer"), has_parameters(observer)
+        if place is not None and has_some and "parameters" not in self.fields:
+            chooser, note = place.children
+            place.children = (chooser, self._field("parameters"), note)
+        if "parameters" in self.fields:
+            _show(self.fields["parameters"], has_some)
+
+    def _parts(self, name: str) -> list[Any]:
+        if name == "clip_ratio":  # the slider's handle has no name of its own for a screen reader; the number has
+            return [self._kit.row([self._field("ratio"), self._field(name)], "perchq-ratio"), self._note(name)]
+        parts = [self._field(name), self._note(name)]
+        return [*parts, self.compare] if name == "convention" else parts
+
+    def _field(self, name: str) -> Any:
+        return self._inputs.make(name, TITLES[name], HELP[name])
+
+    def _note(self, name: str) -> Any:
+        self.notes[name] = self._kit.html("perchq-note")
+        return self.notes[name]
+
+
+def _css_class(name: str) -> str:
+    return f"perchq-field perchq-{name.replace('_', '-')}" + (" perchq-wide" if name == "convention" else "")
+
+
+def _fill(field: Any, name: str, view: PanelView) -> None:
+    value, menu = _shown(view, name), view.menus.get(name)
+    if value is None and name == "bits":
+        return  # out of sight, and a slider always has a value
+    if menu is not None:
+        _offer(field, menu, value)
+    if field.value != value:
+        field.value = value
+
 
 def _shown(view: PanelView, name: str) -> Any:
-    """What a control shows: its trait; of axis and group size what was typed; of the scale rule the one in force."""
+    """What a control shows: its trait; of what is typed the text; of the scale rule the one in force."""
     intent = view.intent
     if name == "ch_axis":
         return str(intent.ch_axis) if intent.axis_text is None else intent.axis_text
     if name == "group_size":
         return group_size_text(intent.group_size) if intent.size_text is None else intent.size_text
+    if name == "parameters":
+        return parameters_text(intent.observer) if intent.observer_text is None else intent.observer_text
+    if name == "ratio":
+        return intent.clip_ratio
     if name == "scale_rule" and intent.scale_rule is None:
         return next((choice.value for choice in view.menus[name].choices), None)
-    return getattr(intent, name)
+    return _chosen(view, name)
+
+
+def _chosen(view: PanelView, name: str) -> Any:
+    """The value of a setting as its menu has it."""
+    if name == "bits":
+        return INTEGER_DTYPES.get(view.intent.dtype, (None,))[0]
+    return policy_of(view.intent.observer) if name == "observer" else getattr(view.intent, name)
 
 
 def _show(place: Any, applies: bool) -> None:
@@ -201,7 +196,7 @@ def _note_text(name: str, view: PanelView) -> str:
     if name == "convention":
         chosen = CONVENTIONS[view.intent.convention]
         lines.append(escape(f"{chosen.title}. Used by {chosen.used_by}."))
-    value = getattr(view.intent, name)  # its own reason is the panel's problem, and said once
+    value = _chosen(view, name)  # its own reason is the panel's problem, and said once
     refused = [] if menu is None else [choice for choice in menu.refused if choice.value != value]
     problem = "" if view.problem is None else _nameless(name, value, view.problem.message)
     reasons = [escape(f"✕ {', '.join(values)}: {reason}") for reason, values in by_reason(name, refused, problem)]
@@ -233,6 +228,8 @@ def by_reason(name: str, refused: Iterable[Choice], problem: str = "") -> list[t
 
 def _nameless(name: str, value: object, reason: str) -> str:
     """A reason without the name of the format or convention that it is about, so that equal ones are seen as such."""
+    if name == "bits":
+        return re.sub(rf"\bq?u?int{value}\b", "such integers", reason)
     if name == "convention":
         return reason.replace(f"{value} has ", "has ")
     return re.sub(rf"\b{value}\b", "it", reason) if name == "dtype" else reason

@@ -15,6 +15,7 @@ class Kit:
     def __init__(self) -> None:
         self._layout = w.Layout()
         self._html_style, self._button_style = HTMLStyle(), w.ButtonStyle()
+        self._field_styles: dict[Any, Any] = {}
 
     def html(self, css_class: str = "", value: str = "") -> Any:
         """A piece of HTML; an empty one takes no room (see the style sheet)."""
@@ -26,6 +27,12 @@ class Kit:
         if act is not None:
             made.on_click(lambda _button: act())
         return made
+
+    def field(self, kind: Any, css_class: str = "", **options: Any) -> Any:
+        """An input of the class ``kind`` with room for its label; all of a kind share one style."""
+        if kind not in self._field_styles:
+            self._field_styles[kind] = kind.class_traits()["style"].klass(description_width="104px")
+        return _classed(kind(layout=self._layout, style=self._field_styles[kind], **options), css_class)
 
     def column(self, children: Iterable[Any], css_class: str = "") -> Any:
         """Widgets below one another."""

@@ -182,7 +182,7 @@ def hidden_controls(intent: Intent) -> frozenset[str]:
 def _has_observers(dtype: str) -> bool:
     """Whether any convention takes another observer than the usual one for the format, for one of its granularities."""
     others = [name for name in POLICIES if name != USUAL_OBSERVER]
-    plain = {name: False for name in ("reduce_range", "narrow_range")} | {"clip_ratio": 1.0, "scale_rule": None}
+    plain = {"reduce_range": False, "narrow_range": False, "clip_ratio": 1.0, "scale_rule": None}
 
     def takes(convention: str, scheme: str, granularity: str, observer: str) -> bool:
         given = {"dtype": dtype, "convention": convention, "scheme": scheme, "granularity": granularity}
@@ -213,8 +213,10 @@ def _choice(settings: Settings, name: str, value: object) -> Choice:
         cause = refusal_of(changed(settings, name, value))
     except QuantError:  # another setting has a value that no scheme can have; it is said beside that one
         return Choice(value, _label(name, value), "")
-    reason = str(cause) if cause is not None and (name, value) in cause.when else ""
-    return Choice(value, _label(name, value), reason)
+    blamed = cause is not None and any(each == (name, value) for each in cause.when)
+    if name == "observer":  # the table may blame it with its parameters
+        blamed = cause is not None and name in dict(cause.when)
+    return Choice(value, _label(name, value), str(cause) if blamed else "")
 
 
 def _width(settings: Settings, bits: int) -> Choice:

@@ -63,9 +63,9 @@ def followed(settings: Settings, name: str) -> dict[str, Any]:
 
 
 def integer_of(dtype: str, bits: object) -> str:
-    """The integer format of ``bits`` bits that is signed if ``dtype`` is; raises for others, and where there is none."""
+    """The integer format of ``bits`` bits that is signed if ``dtype`` is; raises where there is none."""
     if dtype not in INTEGER_DTYPES:
-        raise QuantValueError(f"bits is the width of an integer format, and dtype is {dtype!r}: choose dtype 'int4' first")
+        raise QuantValueError(f"bits is the width of integers, and dtype is {dtype!r}: choose dtype 'int4' first")
     named = {width: name for name, (width, signed) in INTEGER_DTYPES.items() if signed == INTEGER_DTYPES[dtype][1]}
     if isinstance(bits, bool) or bits not in named:
         raise QuantValueError(f"bits must be one of {', '.join(map(str, sorted(named)))}, got {bits!r:.80}")

@@ -28,7 +28,7 @@ def parameters_text(observer: str) -> str:
 
 
 def with_parameters(observer: str, text: str) -> str:
-    """The policy of ``observer`` with the parameters that ``text`` names, by place or by name; those left out are usual.
+    """The policy of ``observer`` with the parameters that ``text`` gives by place or by name; the rest are the usual.
 
     Raises QuantValueError, whose message begins with "observer", for what is no parameter of it.
     """

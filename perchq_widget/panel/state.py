@@ -33,9 +33,11 @@ class PanelState(t.HasTraits):
 
     ``lines`` is the text of the input ``mode`` in force; the other mode's text is kept and comes back with it.
     ``channel`` is a channel's name or its position, None for the worst. ``sort`` is "given", "worst" or a column of
-    the table (``columns``); choosing one begins in ascending order. ``page`` counts from 0, None for the page with
-    the selected channel. ``axis_text``, ``size_text`` and ``observer_text`` are what was typed as the axis, the group size
-    and the observer's parameters where that is none, else None.
+    the table (``columns``); choosing one begins in ascending order. ``find`` is part of a name, or a span of positions
+    such as 10-20; ``finding`` a finding's name, None for rows with any or none: the table shows the rows that pass
+    both. ``page`` counts from 0, None for the page with the selected channel. ``axis_text``,
+    ``size_text`` and ``observer_text`` are what was typed as the axis, the group size and the observer's parameters
+    where that is none, else None.
 
     ``observer`` takes a policy such as ``Percentile(99.9)`` or its text and holds the text. ``bits`` is the width of an
     integer format: setting it chooses the integer of that width and the same sign, and moves nothing else.
@@ -189,7 +191,7 @@ class PanelState(t.HasTraits):
         if self._started:
             self.descending = False
 
-    @t.observe("sort", "descending")
+    @t.observe("sort", "descending", "find", "finding")
     def _first_page(self, _change: Any) -> None:
         if self._started:
             self.page = 0

@@ -40,6 +40,10 @@ _SHEET = """
 .perchq-field .widget-toggle-buttons, .perchq-field .widget-checkbox { width: auto; align-self: stretch; }
 .perchq-field .widget-toggle-buttons { display: flex; flex-flow: row nowrap; align-items: center; }
 .perchq-field .widget-toggle-buttons > .widget-label { flex: none; }
+.perchq-panel .perchq-ratio { flex-wrap: nowrap; align-self: stretch; gap: 8px; }
+.perchq-panel .perchq-ratio > .widget-text { flex: none; width: 176px; }
+.perchq-panel .perchq-ratio > .widget-hslider { flex: 1; min-width: 60px; }
+.perchq-bits .widget-readout { min-width: 52px; }
 .perchq-field .widget-toggle-buttons > div { flex: 1; min-width: 0; margin-left: 6px; }
 .perchq-panel .perchq-figure, .perchq-input > .widget-textarea { margin-left: 0; margin-right: 0; }
 .perchq-panel .perchq-hidden { display: none; }
