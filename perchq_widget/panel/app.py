@@ -71,8 +71,8 @@ class QuantPanel(w.VBox):
     """The live panel: ``state`` holds what the user wants, ``report`` what follows from it.
 
     Setting a trait of ``state`` is the same as moving its control. Inside a running event loop the panel answers
-    when the burst of changes is over; ``report`` answers at once, and ``settle()`` draws and completes it too. An error that is not the input's
-    own is raised there, and said in the panel; until it is gone nothing can be exported.
+    when the burst of changes is over; ``report`` answers at once, ``settle()`` draws and completes it too. An error that
+    is not the input's own is raised there, and said in the panel; until it is gone nothing can be exported.
     """
 
     def __init__(self, state: PanelState, subject: Subject) -> None:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from ..api import calculate
 from ..core.errors import QuantValueError, choose_from
-from ..sources.memory import as_array
 from ..report.documents import ChannelReport
+from ..sources.memory import as_array
 from ..study.live import TensorFacts
 from ..study.tensor import Request
 from .comparing import Comparison, LinesComparison, TensorComparison
