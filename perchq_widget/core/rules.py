@@ -111,6 +111,11 @@ def scale_hits(
 
 def line_findings(frame: Any, mode: str, scheme: QuantScheme) -> tuple[Finding, ...]:
     """Findings of the calculator's table."""
+    return findings_of(line_hits(frame, mode, scheme), [str(name) for name in frame["channel"]])
+
+
+def line_hits(frame: Any, mode: str, scheme: QuantScheme) -> list[Hit]:
+    """What the rules find in the calculator's table."""
     column = {name: frame[name].to_numpy() for name in frame.columns}
     low, high = column["min"].astype(float), column["max"].astype(float)
     zero = column["zero_point"].astype(float)
@@ -133,4 +138,4 @@ def line_findings(frame: Any, mode: str, scheme: QuantScheme) -> tuple[Finding, 
     ]  # fmt: skip
     if ranges:
         hits = scale_hits(column["scale"].astype(float), low, high, scheme) + hits
-    return findings_of(hits, [str(name) for name in frame["channel"]])
+    return hits

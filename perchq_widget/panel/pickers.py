@@ -9,7 +9,7 @@ import ipywidgets as w
 
 from ..report.text import clean_name, escape, shorten
 from .controls import HELP, error_html, set_if_new
-from .view import channel_text
+from .ordering import channel_text
 
 if TYPE_CHECKING:
     from .kit import Kit
@@ -112,8 +112,8 @@ class ChannelSelector:
 
     def _step(self, by: int) -> None:
         view = self._view
-        if view is None or view.row is None:
+        if view is None or not view.order:
             return
-        at = (view.order.index(view.row) + by) % len(view.order)
+        at = min(by, 0) if view.place is None else (view.place + by) % len(view.order)  # of a hidden one: an end
         self._choose(view.names[view.order[at]])
 

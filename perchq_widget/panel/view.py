@@ -6,21 +6,20 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
-import numpy as np
-import numpy.typing as npt
-import pandas as pd
-
 from ..core.errors import LineError, LinesError, QuantError, QuantValueError
+from ..report.rows import finding_counts
 from ..report.text import shorten
 from ..sources.lines import EXAMPLE_LINES, EXAMPLE_PARAMS
 from .menus import Menu, hidden_controls, menus, refusal_of, settings_of
 from .observing import check_parameters
-from .state import GIVEN, INTENT_NAMES, MOST_AXES, WORST, Intent
+from .ordering import findings_by_row, known_table, order_of, same_look, select_row
+from .state import INTENT_NAMES, MOST_AXES, Intent
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from ..core.record import Refusal
     from ..report.documents import ChannelReport
     from .pins import Pin
@@ -32,7 +31,6 @@ _CONTROLS = (
     "ch_axis", "clip_ratio", "tensor", "observer", "dtype", "scheme", "granularity", "group_size", "scale_rule",
     "reduce_range", "narrow_range", "convention",
 )  # fmt: skip
-_POSITION = re.compile(r"[+-]?\d{1,9}")
 
 
 @dataclass(frozen=True)
@@ -73,6 +71,8 @@ class PanelView:
     pins: tuple[Pin, ...] = field(default=(), repr=False)
     complete: bool = True
     exact: bool = True
+    place: int | None = None
+    finding_counts: Mapping[str, int] = field(default_factory=dict, repr=False)
 
     @property
     def baseline(self) -> Pin | None:

@@ -94,6 +94,18 @@ def clipped_rows(table: pd.DataFrame) -> NDArray[np.bool_]:
     """
     if "findings" not in table.columns:
         return table["clipped"].to_numpy(dtype=bool)
-    which, texts = table["findings"].factorize()
-    clipped = np.array(["clipped" in str(names).split("; ") for names in texts] + [False])
-    return np.asarray(clipped[which])  # -1, a missing text, is the last
+    return rows_with("clipped", table["findings"].tolist())
+
+
+def rows_with(finding: str, findings: Sequence[str]) -> NDArray[np.bool_]:
+    """Which rows have ``finding`` among theirs, written as in the table's column: joined with "; "."""
+    has = {names: finding in str(names).split(SEPARATOR) for names in set(findings)}  # few differ among thousands
+    return np.fromiter(map(has.__getitem__, findings), bool, len(findings))
+
+
+def finding_counts(findings: Iterable[str]) -> dict[str, int]:
+    """How many rows have each finding, the most frequent first."""
+    counts: Counter[str] = Counter()
+    for names, n in Counter(findings).items():
+        counts.update(dict.fromkeys(names.split(SEPARATOR), n) if names else {})
+    return dict(counts.most_common())
