@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import ipywidgets as w
 
-from ..core.errors import LinesError, QuantValueError, choose_from
+from ..core.errors import LinesError, QuantValueError
 from ..report.text import clean_name, escape
 from .as_code import code_of
 from .bakeoff import BakeOff
@@ -20,13 +20,14 @@ from .histogram_chart import HistogramChart
 from .inputs import LinesInput
 from .kit import Kit
 from .lifetime import close_tree
+from .menus import settings_of
 from .moves import SCHEME_NAMES
 from .number_line import NumberLine
 from .opening import opened
 from .overview import OverviewChart
 from .pickers import ChannelSelector, LayerPicker
 from .pin_board import PinBoard
-from .pins import Pin, with_pin
+from .pins import Pin, check_name, compared, pin_named, pinned, with_pin
 from .presets import PresetPicker
 from .range_chart import RangeChart
 from .state import INTENT_NAMES, PanelState, apply_options
@@ -39,12 +40,13 @@ from .view import PanelView, resolve
 if TYPE_CHECKING:
     import pandas as pd
 
+    from ..report.comparison import ReportComparison
     from ..report.documents import ChannelReport
     from .subjects import Subject
 
 _CLOSED = "This panel is closed; show() opens another one."
 _LOOK = ("channel", "sort", "descending", "page")
-_STAYS = ("lines", "mode", "tensor", "tensor_name")
+_STAYS = ("lines", "mode", "tensor", "tensor_name", "baseline")
 REST_S = 0.25  # without a move, after which what the moves left out is computed
 _LONG = 2000  # lines whose calculation takes long enough to say so
 
@@ -136,21 +138,47 @@ class QuantPanel(w.VBox):
     def pin(self, name: str) -> None:
         """Keep the state in view under ``name``, up to four of them, as the baseline of comparisons from now on.
 
-        Raises QuantValueError for a fifth name, and while the panel shows an error instead of a result.
+        A pin of that name is replaced. Raises QuantValueError for a fifth name, and while the panel shows an error
+        instead of a result.
         """
-        report = self._current()
-        self.pins = with_pin(self.pins, Pin(name, self.view.intent, report))
+        check_name(self.pins, name)
+        self.pins = with_pin(self.pins, pinned(name, self.view.intent, self._current()))
         self.state.baseline = name
         self._pace.request()
 
     def unpin(self, name: str) -> None:
         """Forget the pin of that name; raises QuantValueError if there is none."""
-        names = [pin.name for pin in self.pins]
-        choose_from("name", name, names)
-        self.pins = tuple(pin for pin in self.pins if pin.name != name)
+        gone = pin_named(self.pins, name)
+        self.pins = tuple(pin for pin in self.pins if pin is not gone)
         if self.state.baseline == name:
             self.state.baseline = None
         self._pace.request()
+
+    def restore(self, name: str) -> None:
+        """Go back to the settings of the pin of that name; tensor, axis and text stay. Raises QuantValueError."""
+        self._set_scheme(settings_of(pin_named(self.pins, name).intent))
+
+    def compare(self) -> ReportComparison:
+        """All pins and the state in view ("now") side by side, each against the first pin.
+
+        Raises QuantValueError without a pin, where they are not about the same channels, and while the panel shows an
+        error instead of a result.
+        """
+        return compared(self.pins, self._current())
+
+    def compare_observers(self) -> pd.DataFrame:
+        """Fill the table of observers, here and now, and return it: what each would make of the tensor in view.
+
+        One row per observer, each with its own parameters: sqnr_db, worst_channel, worst_sqnr_db, median_sqnr_db,
+        clipped_pct, channels_won (highest SQNR, the first of equals), seconds, and ``refused``, the reason where the
+        settings do not allow it. Who won each channel is then in ``panel.bakeoff.winners``. All values of the tensor
+        are read for each. Raises QuantValueError for the calculator, whose lines are ranges already.
+        """
+        if self.bakeoff is None:
+            raise QuantValueError("observers take ranges from tensors, and these are lines: use show(tensor)")
+        self._bake_off()
+        self.bakeoff.work.settle()
+        return self.bakeoff.frame
 
     def as_code(self) -> str:
         """The API calls that give the current view, as Python source; running them gives the same table."""
@@ -158,6 +186,10 @@ class QuantPanel(w.VBox):
 
     def _compare(self) -> None:
         self.comparison.start(self.view)
+
+    def _bake_off(self) -> None:
+        if self.bakeoff is not None:
+            self.bakeoff.start(self.view)
 
     def snapshot(self) -> None:
         """Refresh the static copy in the notebook: what conversions to HTML, Markdown and PDF show.
@@ -183,7 +215,8 @@ class QuantPanel(w.VBox):
             if part is not None:
                 part.work.cancel()
         self.state.unobserve(self._changed, list(INTENT_NAMES))
-        close_tree(self, super().close, extra=(*self.table.rows, *self.comparison.rows))
+        baked = () if self.bakeoff is None else self.bakeoff.rows
+        close_tree(self, super().close, extra=(*self.table.rows, *self.comparison.rows, *baked, *self.board.parts))
 
     def __repr__(self) -> str:
         if self.comm is None:
@@ -210,8 +243,8 @@ class QuantPanel(w.VBox):
         self.presets = PresetPicker(kit, state, kind)
         self.curve = ErrorCurve(kit, self._set_clip) if tensor else None
         self.ranges = RangeChart(kit, self._select_row) if tensor else None
-        self.bakeoff = BakeOff(kit, state, self._subject) if tensor else None
-        self.board = PinBoard(kit, self)
+        self.bakeoff = BakeOff(kit, state, self._bake_off) if tensor else None
+        self.board = PinBoard(kit, self, [] if self.bakeoff is None else [self.bakeoff.button])
         self.table, self.explain, self.findings = TableView(kit, state), Explain(kit), Findings(kit)
         self.exports = ExportRow(kit, self._current, self.snapshot)
         self.children = [kit.html(value=sheet(self._static.css_class)), *self._arranged()]
@@ -235,11 +268,15 @@ class QuantPanel(w.VBox):
         settings = {name: value for name, value in self._opened_with.items() if name not in _STAYS}
         if self.state.tensor in self._subject.tensors:
             settings["ch_axis"] = self._subject.axis(self.state.tensor)
-        with self.state.hold_trait_notifications():  # nothing follows from settings that are half set back
-            for name in SCHEME_NAMES:
-                setattr(self.state, name, settings.pop(name))
+        self._set_scheme({name: settings.pop(name) for name in SCHEME_NAMES})
         for name, value in settings.items():
             setattr(self.state, name, value)
+
+    def _set_scheme(self, settings: dict[str, Any]) -> None:
+        self.state.size_text = None  # whatever was typed and is none
+        with self.state.hold_trait_notifications():  # nothing follows from settings that are half set back
+            for name in SCHEME_NAMES:
+                setattr(self.state, name, settings[name])
 
     def _changed(self, change: Any) -> None:
         name, new = change["name"], change["new"]
@@ -290,6 +327,7 @@ class QuantPanel(w.VBox):
         texts = data or last is None or last.table is not view.table
         picked = data or last is None or last.row != view.row
         look = texts or picked or last is None or (last.order, last.page) != (view.order, view.page)
+        look = look or last is None or last.baseline is not view.baseline
         self.controls.apply(view)
         self.banner.apply(view)
         if self.input is not None:

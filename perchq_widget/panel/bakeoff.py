@@ -1,28 +1,144 @@
-"""All observers on the tensor in view, in one table and chart; a click applies one."""
+"""All observers on the tensor in view, in one table with a small chart each; a click applies one."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
-from .timing import Gradual
+import numpy as np
+
+from ..core.observers import observer_of
+from ..report.summary import decibels
+from ..report.text import escape, short_number, shorten
+from .baking import Baked, bake, observers_for, refusal, winners, wins_along
+from .rows_table import RowsTable
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from .kit import Kit
     from .state import PanelState
-    from .subjects import Subject
     from .view import PanelView
 
+_HEADS = ("", "observer", "overall SQNR", "worst channel", "median", "clipped", "channels won", "time", "where it wins")
+_RUNS = 96  # bars of a small chart: a pixel or two each
+_HEIGHT = 20
+OUTDATED = "The settings have changed since: press Compare observers again."
 
-class BakeOff:
-    """Filled policy by policy while the panel goes on listening."""
 
-    def __init__(self, kit: Kit, state: PanelState, subject: Subject) -> None:
-        self._state, self._subject = state, subject
-        self.work = Gradual()
-        self.widget = kit.column([], "perchq-bakeoff perchq-hidden")
+class BakeOff(RowsTable[Baked]):
+    """Filled observer by observer while the panel goes on listening; emptied when other settings change.
 
-    def start(self, view: PanelView) -> None:
-        """Try every observer on the tensor of ``view``."""
+    ``button`` opens it; whoever arranges the panel says where it stands.
+    """
 
-    def apply(self, view: PanelView) -> None:
-        """Mark the observer in use; say so when the result no longer is about what the panel shows."""
+    trait, outdated, css_class = "observer", OUTDATED, "perchq-bakeoff"
+
+    def __init__(self, kit: Kit, state: PanelState, act: Callable[[], None]) -> None:
+        super().__init__(kit, state)
+        self.button = kit.button(
+            act, description="Compare observers", icon="trophy",
+            tooltip="What every observer would make of this tensor, all other settings alike",
+        )
+        self._names: Sequence[str] = ()
+
+    @property
+    def frame(self) -> pd.DataFrame:
+        """The outcomes as a table: see :meth:`~perchq_widget.panel.app.QuantPanel.compare_observers`."""
+        import pandas as pd
+
+        names = ["sqnr_db", "worst_channel", "worst_sqnr_db", "median_sqnr_db", "clipped_pct", "channels_won",
+                 "seconds", "refused"]  # fmt: skip
+        won = dict(zip([each.name for each in self.able], self._won(), strict=True))
+        rows = [
+            {"observer": each.name, **{name: getattr(each, name, won.get(each.name, 0)) for name in names}}
+            for each in self.outcomes
+        ]
+        return pd.DataFrame(rows, columns=["observer", *names])
+
+    @property
+    def winners(self) -> pd.Series[Any]:
+        """Per channel the observer with the highest SQNR, the first of equals; empty before a bake-off."""
+        import pandas as pd
+
+        able = self.able
+        best = [able[place].name for place in winners(able)] if able else []
+        index = pd.Index(self._names if able else [], name="channel")
+        return pd.Series(best, index=index, name="observer", dtype=object)
+
+    def _won(self) -> list[int]:
+        able = self.able
+        return np.bincount(winners(able), minlength=len(able)).tolist() if able else []
+
+    def _steps(self, view: PanelView) -> Iterator[None]:
+        assert view.report is not None
+        self._names = view.names
+        return self._try(self._work(view, observers_for(view.intent.observer)))
+
+    def _work(self, view: PanelView, names: tuple[str, ...]) -> Iterator[None]:
+        assert view.report is not None
+        study = view.report.study
+        self.outcomes = tuple(Baked(name, refused=why) for name in names if (why := refusal(study.scheme, name)))
+        waiting = [name for name in names if not refusal(study.scheme, name)]
+        for at, name in enumerate(waiting):
+            self._say(f"Trying {escape(name)} … {at} of {len(waiting)}")
+            self._draw()
+            yield
+            self._add(bake(study, view.names, name), names)
+        self._say(_verdict(self.able, self._won()))
+        self._draw()
+
+    def _table_html(self, able: list[Baked]) -> str:
+        return table_html(able, self._shown)
+
+
+def _verdict(able: list[Baked], won: list[int]) -> str:
+    """Which one leads, in words."""
+    if not able:
+        return "No observer has these settings."
+    best = max(able, key=lambda each: each.sqnr_db)
+    most = int(np.argmax(won))
+    return (
+        f"Highest overall SQNR: <b>{escape(best.name)}</b>, {escape(decibels(best.sqnr_db))}. Most channels: "
+        f"<b>{escape(able[most].name)}</b>, {won[most]:,} of {sum(won):,}. Click a row to use it."
+    )
+
+
+def table_html(able: list[Baked], in_use: str) -> str:
+    """The observers that the settings have, one a row, each with a path of where along the channels it is best."""
+    best, top = winners(able), max(each.sqnr_db for each in able)
+    head = "".join(f'<th scope="col">{text}</th>' for text in _HEADS)
+    rows = "".join(
+        _row_html(each, best == place, each.name == in_use, each.sqnr_db == top) for place, each in enumerate(able)
+    )
+    key = (
+        '<caption><b class="perchq-pick">◆</b> in use · ★ highest overall SQNR · channels that several win alike '
+        "count for the first of them</caption>"
+    )
+    return (
+        f'<table class="perchq-compared perchq-baked">{key}<thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>'
+    )
+
+
+def _row_html(baked: Baked, won: Any, in_use: bool, leads: bool) -> str:
+    mark, css_class = ("◆", ' class="selected"') if in_use else ("", "")
+    n_won, title = int(won.sum()), observer_of(baked.name).title
+    worst = f"{decibels(baked.worst_sqnr_db)}<br><small>{escape(shorten(baked.worst_channel, 18))}</small>"
+    return (
+        f'<tr{css_class}><td>{mark}</td><th scope="row">{escape(baked.name)}<br><small>{escape(title)}</small></th>'
+        f"<td>{'★ ' if leads else ''}{escape(decibels(baked.sqnr_db))}</td><td>{worst}</td>"
+        f"<td>{escape(decibels(baked.median_sqnr_db))}</td><td>{short_number(baked.clipped_pct, 3)} %</td>"
+        f"<td>{n_won:,}<br><small>{short_number(100 * n_won / won.size, 3)} %</small></td>"
+        f"<td>{1000 * baked.seconds:,.0f} ms</td><td>{_chart(baked.name, won, n_won)}</td></tr>"
+    )
+
+
+def _chart(name: str, won: Any, n_won: int) -> str:
+    """One path: the share of channels won, along the channels from the first to the last."""
+    shares = wins_along(won, _RUNS)
+    path = "".join(f"V{_HEIGHT * (1 - share):.4g}h1" for share in shares.tolist())
+    label = escape(f"{name} is best for {n_won:,} of {won.size:,} channels")
+    return (
+        f'<svg viewBox="0 0 {shares.size} {_HEIGHT}" preserveAspectRatio="none" role="img" aria-label="{label}">'
+        f'<path d="M0 {_HEIGHT}{path}V{_HEIGHT}z"/></svg>'
+    )

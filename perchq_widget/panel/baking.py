@@ -1,0 +1,97 @@
+"""What every observer makes of one tensor, one observer at a time, and which is best for each channel."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from math import nan
+from time import perf_counter
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from ..core.conventions import why_not
+from ..core.errors import QuantError
+from ..core.observers import POLICIES
+from ..study.comparison_table import best_of
+from ..study.tensor import Request, analyze_table
+
+if TYPE_CHECKING:
+    from ..core.schemes import QuantScheme
+    from ..study.channels import ChannelTable
+
+
+@dataclass(frozen=True, eq=False)
+class Baked:
+    """What one observer makes of the tensor: its figures, each channel's SQNR, and the seconds that it took.
+
+    ``refused`` says why the settings do not allow it, "" if they do; then ``by_channel`` has shape (C,).
+    """
+
+    name: str
+    sqnr_db: float = nan
+    worst_channel: str = ""
+    worst_sqnr_db: float = nan
+    median_sqnr_db: float = nan
+    clipped_pct: float = nan
+    seconds: float = nan
+    by_channel: npt.NDArray[np.float64] = field(default_factory=lambda: np.zeros(0), repr=False)
+    refused: str = ""
+
+
+def observers_for(in_use: str) -> tuple[str, ...]:
+    """Every policy with its own parameters, and the observer in use where its parameters are others."""
+    return tuple(dict.fromkeys((*POLICIES, in_use)))
+
+
+def refusal(scheme: QuantScheme, observer: str) -> str:
+    """Why the settings do not allow an observer, "" if they do."""
+    try:
+        found = why_not(replace(scheme, observer=observer))
+    except QuantError as error:
+        return str(error)
+    return "" if found is None else str(found)
+
+
+def bake(study: ChannelTable, names: Sequence[str], observer: str) -> Baked:
+    """Analyze the tensor of ``study`` with another observer, exactly; where it cannot be, the reason.
+
+    ``names`` are the channels'.
+    """
+    assert study.array is not None
+    began = perf_counter()
+    scheme = replace(study.scheme, observer=observer)
+    try:
+        table = analyze_table(study.array, Request(scheme, study.ch_axis, study.name))
+    except QuantError as error:
+        return Baked(observer, refused=str(error))
+    by_channel = table.frame["sqnr_db"].to_numpy(np.float64)
+    found, worst = table.summary, int(np.argmin(by_channel))
+    return Baked(
+        observer,
+        float(found["sqnr_db"]),
+        names[worst],
+        float(by_channel[worst]),
+        _median(by_channel),
+        float(found["clipped_pct"]),
+        perf_counter() - began,
+        by_channel,
+    )
+
+
+def _median(values: npt.NDArray[np.float64]) -> float:
+    """The middle value, the lower of two: between infinite ones there is no mean."""
+    return float(np.partition(values, (values.size - 1) // 2)[(values.size - 1) // 2])
+
+
+def winners(baked: Sequence[Baked]) -> npt.NDArray[np.intp]:
+    """Per channel the place in ``baked`` of the observer with the highest SQNR, the first of equals; shape (C,)."""
+    return best_of(np.stack([each.by_channel for each in baked]))
+
+
+def wins_along(won: npt.NDArray[np.bool_], most: int) -> npt.NDArray[np.float64]:
+    """The share of channels won, in at most ``most`` runs of neighbouring channels."""
+    starts = np.unique(np.linspace(0, won.size, min(most, won.size), endpoint=False).astype(np.int64))
+    sizes = np.diff([*starts.tolist(), won.size])
+    return np.asarray(np.add.reduceat(won.astype(np.float64), starts) / sizes)
