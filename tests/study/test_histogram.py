@@ -118,3 +118,102 @@ def test_a_range_that_is_one_of_several_says_whose_it_is() -> None:
     assert pq.analyze(x).histogram(0).whose == ""
     assert pq.analyze(x, dtype="int4", group_size=32).histogram(0).whose == " of its widest group"
     assert pq.analyze(x, dtype="nf4").histogram(0).whose == " of its widest group"
+
+
+SINGLE = [
+    each for each in allowed_schemes()
+    if each.granularity in ("channel", "tensor") and each.family != "block" and not each.quant_range
+]  # fmt: skip
+SEVERAL = [each for each in allowed_schemes() if each.granularity not in ("channel", "tensor")]
+
+
+@pytest.mark.parametrize("scheme", SINGLE[::2], ids=label)
+def test_the_overlay_holds_every_dequantized_value(scheme) -> None:
+    x = weights(6)
+    x[2, 5] = np.nan
+    report = pq.analyze(x, **options(scheme))
+    back = report.dequantized().astype(np.float64)
+    for channel in (0, 2, 3):
+        hist = report.histogram(channel)
+        over = hist.overlay
+        assert over.exact
+        assert over.codes.size == over.values.size == len(report.qparams.grid.levels)
+        assert (np.diff(over.values) >= 0).all()
+        kept = back[channel][np.isfinite(back[channel])]
+        assert np.isin(kept, over.values).all()
+        width = hist.edges[1] - hist.edges[0]
+        assert (over.heights * np.diff(over.edges) / width).sum() == pytest.approx(kept.size)
+        assert over.edges[0] <= kept.min() <= kept.max() <= over.edges[-1]
+        assert (np.diff(over.edges)[:-1] > 0.9 * width).all() or over.edges.size < 300
+
+
+def test_each_code_has_a_cell_of_its_own_where_codes_are_few() -> None:
+    x = np.random.default_rng(0).standard_normal((1, 5000)).astype(np.float32)
+    report = pq.analyze(x, dtype="int4", convention="torchao", scheme="symmetric", clip_ratio=0.5)
+    hist = report.histogram(0)
+    over = hist.overlay
+    assert over.heights.size == 16
+    counts = over.heights * np.diff(over.edges) / (hist.edges[1] - hist.edges[0])
+    np.testing.assert_allclose(counts, [np.sum(report.codes() == code) for code in range(-8, 8)])
+    assert counts[0] > hist.n_below > 0
+    assert hist.clipped_pct == (hist.n_below / 50, hist.n_above / 50)
+
+
+@pytest.mark.parametrize("scheme", SEVERAL[::6], ids=label)
+def test_the_overlay_of_several_scales_is_in_the_histogram_s_bins(scheme) -> None:
+    x = weights(6)
+    report = pq.analyze(x, **options(scheme))
+    hist = report.histogram(5)
+    over = hist.overlay
+    assert over.heights.sum() == pytest.approx(128)
+    assert (np.diff(over.values) >= 0).all()
+    assert over.values[0] <= hist.quant_lo * (1 - 1e-6) or over.values[0] == pytest.approx(hist.quant_lo, rel=1e-4)
+    assert hist.no_ratio or not np.isnan(hist.full_lo)
+
+
+@pytest.mark.parametrize("dtype", ["qint8", "int16", "float8_e5m2"])
+def test_bins_are_those_of_any_scheme(dtype) -> None:
+    from perchq_widget.study.histogram import channel_bins, channel_histogram
+
+    x = weights(2)
+    known = channel_bins(pq.analyze(x).study, 1)
+    report = pq.analyze(x, dtype=dtype, clip_ratio=0.5)
+    again, own = channel_histogram(report.study, 1, known=known), report.histogram(1)
+    assert again.edges is known.edges
+    np.testing.assert_array_equal(own.counts, again.counts)
+    assert (again.n_below, again.n_above) == (own.n_below, own.n_above)
+    full = pq.analyze(x, dtype=dtype).histogram(1)
+    assert (own.full_lo, own.full_hi) == pytest.approx((full.quant_lo, full.quant_hi), rel=1e-6)
+
+
+def test_sides_of_a_long_channel_are_counted_at_its_ends() -> None:
+    from perchq_widget.study.histogram import MANY
+
+    x = np.random.default_rng(3).standard_normal((1, MANY + 5)).astype(np.float32)
+    x[0, 3] = np.nan
+    for dtype in ("qint8", "float8_e4m3fn", "int2"):
+        convention = "torchao" if dtype == "int2" else "pytorch"
+        report = pq.analyze(x, dtype=dtype, clip_ratio=0.3, scheme="symmetric", convention=convention)
+        hist = report.histogram(0)
+        assert hist.n_below + hist.n_above == report.table["clipped"][0] > 0
+        assert not hist.overlay.exact
+        width = hist.edges[1] - hist.edges[0]
+        total = (hist.overlay.heights * np.diff(hist.overlay.edges) / width).sum()
+        assert total == pytest.approx(x.size - 1, rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [[0.0] * 5, [2.5] * 5, [-3.0], [1e-42, -3e-42], [1e38, -1e38], [np.nan, np.inf], [np.nan, 4.0]],
+    ids=str,
+)
+@pytest.mark.parametrize(
+    "settings", [{}, {"scheme": "symmetric"}, {"dtype": "float8_e4m3fn"}, {"dtype": "mxfp4"}], ids=str
+)
+def test_odd_channels_have_a_histogram(values, settings) -> None:
+    hist = pq.analyze(np.array([values], np.float32), **settings).histogram(0)
+    if hist.counts.size:
+        assert np.isfinite(hist.overlay.heights).all()
+        assert np.isfinite(hist.overlay.edges).all()
+    else:
+        assert hist.overlay is None
