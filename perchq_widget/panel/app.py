@@ -273,7 +273,7 @@ class QuantPanel(w.VBox):
             setattr(self.state, name, value)
 
     def _set_scheme(self, settings: dict[str, Any]) -> None:
-        self.state.size_text = None  # whatever was typed and is none
+        self.state.size_text = self.state.observer_text = None  # whatever was typed and is none
         with self.state.hold_trait_notifications():  # nothing follows from settings that are half set back
             for name in SCHEME_NAMES:
                 setattr(self.state, name, settings[name])

@@ -133,6 +133,18 @@ _SHEET = """
 .perchq-compared tr.selected > td:last-child { font-weight: 400; }
 .perchq-panel .perchq-compared-rows .jupyter-button { height: TALLpx; line-height: TALLpx; }
 .perchq-comparison ul { margin: 2px 0; padding-left: 18px; list-style: none; }
+.perchq-pins { overflow: visible; gap: 4px; }
+.perchq-pins > .perchq-row-of-controls > .widget-text { flex: 0 1 260px; width: auto; min-width: 160px; }
+.perchq-chip { border: 1px solid var(--pq-line); border-radius: 4px; flex-wrap: nowrap; max-width: 100%; }
+.perchq-chip.perchq-chosen { border-color: var(--pq-pick); box-shadow: inset 0 0 0 1px var(--pq-pick); }
+.perchq-panel .perchq-chip .jupyter-button { background: transparent; box-shadow: none; }
+.perchq-panel .perchq-chip .jupyter-button:hover { background: #CC79A733; }
+.perchq-panel .perchq-chip .perchq-small:has(i) { width: 28px; }
+.perchq-bakeoff .perchq-stack { min-width: 720px; }
+.perchq-compared small { color: var(--pq-muted); font-weight: 400; font-size: 11px; }
+.perchq-baked svg { display: block; width: 100%; min-width: 96px; height: 24px; fill: #0072B2;
+  border-bottom: 1px solid var(--pq-line); }
+[data-jp-theme-light="false"] .perchq-baked svg { fill: #56B4E9; }
 .perchq-explain ol { margin: 4px 0; padding-left: 30px; } .perchq-explain li { margin-bottom: 4px; }
 .perchq-explain small { color: var(--pq-muted); }
 .perchq-findings ul { margin: 4px 0; padding-left: 18px; list-style: none; }
