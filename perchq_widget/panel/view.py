@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from ..core.errors import LineError, LinesError, QuantError, QuantValueError
@@ -49,7 +50,7 @@ class PanelView:
     """Everything that the parts of the panel draw.
 
     ``report`` is the result; where the intent has none (``problem``), the last good one, and ``stale`` is True.
-    ``hidden`` are the settings whose controls do not apply. ``table`` is what is known of the
+    ``kind`` is the subject's. ``table`` is what is known of the
     report's table (see ChannelTable.known): all of it if ``complete``, no estimate if ``exact``. ``names`` are the
     channels' names. ``order`` holds the rows as sorted; ``row`` is the selected one, None without a report.
     """
@@ -59,8 +60,7 @@ class PanelView:
     stale: bool
     problem: Problem | None
     errors: tuple[LineError, ...]
-    menus: Mapping[str, Menu]
-    hidden: frozenset[str]
+    kind: str
     table: pd.DataFrame | None = field(repr=False)
     names: tuple[str, ...] = field(repr=False)
     row: int | None
@@ -73,6 +73,16 @@ class PanelView:
     exact: bool = True
     place: int | None = None
     finding_counts: Mapping[str, int] = field(default_factory=dict, repr=False)
+
+    @cached_property
+    def menus(self) -> Mapping[str, Menu]:
+        """One menu per scheme setting; made when it is drawn, for it takes as long as the numbers do."""
+        return menus(self.intent, self.kind)
+
+    @cached_property
+    def hidden(self) -> frozenset[str]:
+        """The settings whose controls do not apply."""
+        return hidden_controls(self.intent)
 
     @property
     def baseline(self) -> Pin | None:
@@ -95,7 +105,6 @@ def resolve(intent: Intent, subject: Subject, last: PanelView | None, pins: tupl
     report: ChannelReport | None = None
     problem: Problem | None = None
     errors: tuple[LineError, ...] = ()
-    available = menus(intent, subject.kind)
     try:
         _check_typed(intent)
         report = subject.report(intent)
@@ -109,7 +118,7 @@ def resolve(intent: Intent, subject: Subject, last: PanelView | None, pins: tupl
         report = last.report
         same_text = (last.intent.lines, last.intent.mode) == (intent.lines, intent.mode)
         errors = last.errors if same_text and not errors else errors
-    return replace(_arranged(intent, report, stale, problem, errors, available, last), pins=pins)
+    return replace(_arranged(intent, report, stale, problem, errors, subject.kind, last), pins=pins)
 
 
 def _arranged(
@@ -118,12 +127,12 @@ def _arranged(
     stale: bool,
     problem: Problem | None,
     errors: tuple[LineError, ...],
-    available: Mapping[str, Menu],
+    kind: str,
     last: PanelView | None,
 ) -> PanelView:
     if report is None:
         return PanelView(
-            intent, None, stale, problem, errors, available, hidden_controls(intent), None, (), None, "", (), 0, 1
+            intent, None, stale, problem, errors, kind, None, (), None, "", (), 0, 1
         )
     study = report.study
     table = known_table(intent, study)
@@ -139,9 +148,8 @@ def _arranged(
     place = order.index(row) if row in order else None
     own_page = 0 if place is None else place // PAGE_ROWS
     page = own_page if intent.page is None else min(max(intent.page, 0), n_pages - 1)
-    hidden = hidden_controls(intent)
     return PanelView(
-        intent, report, stale, problem, errors, available, hidden, table, names, row, note, order, page, n_pages,
+        intent, report, stale, problem, errors, kind, table, names, row, note, order, page, n_pages,
         complete=study.complete, exact=study.exact, place=place, finding_counts=counts,
     )  # fmt: skip
 

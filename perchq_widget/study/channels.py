@@ -96,7 +96,7 @@ class ChannelTable:
     @cached_property
     def channels(self) -> list[str]:
         """Channel names, in the table's order."""
-        return [str(name) for name in self.frame["channel"]]
+        return [str(name) for name in self.frame["channel"].tolist()]
 
     def index_of(self, channel: int | str) -> int:
         """Row of a channel, given its name or its (possibly negative) number; raises naming the nearest one."""

@@ -35,6 +35,10 @@ class LiveTable(ChannelTable):
     ``known`` and its like are there at once; ``estimated`` says that they are estimates, until the table is complete.
     """
 
+    _known: ChannelTable
+    _complete: Callable[[], ChannelTable]
+    _estimated: bool
+
     def __init__(self, known: ChannelTable, complete: Callable[[], ChannelTable], estimated: bool = False) -> None:
         for each in fields(known):
             if each.name not in _LATER:
@@ -45,7 +49,7 @@ class LiveTable(ChannelTable):
 
     @cached_property
     def _whole(self) -> ChannelTable:
-        return self._complete()  # type: ignore[attr-defined]
+        return self._complete()
 
     @property
     def complete(self) -> bool:
@@ -55,11 +59,11 @@ class LiveTable(ChannelTable):
     @property
     def exact(self) -> bool:
         """Whether what is ``known`` was computed from all values."""
-        return self.complete or not self._estimated  # type: ignore[attr-defined]
+        return self.complete or not self._estimated
 
     @property
     def _now(self) -> ChannelTable:
-        return self._whole if self.complete else self._known  # type: ignore[attr-defined, no-any-return]
+        return self._whole if self.complete else self._known
 
     @property
     def known(self) -> pd.DataFrame:
@@ -99,7 +103,7 @@ class LiveTable(ChannelTable):
     @cached_property
     def channels(self) -> list[str]:
         """Channel names, in the table's order."""
-        return self._known.channels  # type: ignore[attr-defined, no-any-return]
+        return self._known.channels
 
 
 class TensorFacts:

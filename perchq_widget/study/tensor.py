@@ -270,7 +270,7 @@ def _summary(frame: Any, observed: ChannelRanges, errors: ChannelErrors, qparams
         "exact_channels": int(np.isposinf(sqnr).sum()),
         "scale_min": float(qparams.effective().min()),
         "scale_max": float(qparams.effective().max()),
-        **({} if errors.groups is None else _group_summary(errors.groups, [str(name) for name in frame["channel"]])),
+        **({} if errors.groups is None else _group_summary(errors.groups, frame["channel"].tolist())),
     }
 
 
