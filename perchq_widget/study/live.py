@@ -10,9 +10,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from perchq_widget.core.bin_errors import EstimatedErrors, estimated_errors
+from perchq_widget.core.codec import Parameters
 from perchq_widget.core.findings import Finding
+from perchq_widget.core.histograms import ESTIMATE_BINS, ChannelHistograms, channel_histograms
 from perchq_widget.core.live import live_errors
-from perchq_widget.core.metrics import GroupErrors, channel_errors
+from perchq_widget.core.metrics import CLIPPED, MAX, NOISE, ROWS, ChannelErrors, GroupErrors, channel_errors
 from perchq_widget.core.ranges import ChannelRanges, channel_ranges
 from perchq_widget.core.tails import Tails, tails_of
 
@@ -22,7 +25,8 @@ from .tensor import Fitted, Request, fitted
 if TYPE_CHECKING:
     import pandas as pd
 
-#: Elements up to which every move is answered exactly.
+#: Elements up to which every move is answered exactly. Above, histograms answer, unless they had more than half as many
+#: bins as there are values.
 EXACT_MOST = 1 << 25
 #: Elements below which a pass is quick anyway.
 WORTH_TAILS = 1 << 20
@@ -113,6 +117,7 @@ class TensorFacts:
         self.array = array
         self._ranges: dict[tuple[int, np.dtype[Any]], ChannelRanges] = {}
         self._tails: dict[tuple[int, np.dtype[Any]], Tails] = {}
+        self._histograms: dict[tuple[int, np.dtype[Any]], ChannelHistograms] = {}
 
     def ranges(self, axis: int, dtype: np.dtype[Any]) -> ChannelRanges:
         """Ranges along ``axis``, the values taken as ``dtype``."""
@@ -123,17 +128,35 @@ class TensorFacts:
     def live_table(self, request: Request) -> LiveTable:
         """The result at once, its slower columns later."""
         ready = fitted(self.array, request, self.ranges)
-        tails = self._tails.get((ready.axis, ready.qparams.working_dtype))
-        errors = live_errors(self.array, ready.axis, ready.qparams, ready.observed, tails)
+        key = ready.axis, ready.qparams.working_dtype
+        if key in self._histograms and _one_scale(ready.qparams):
+            estimates = estimated_errors(self._histograms[key], ready.qparams, ready.observed)
+            return LiveTable(ready.table(_incomplete(estimates, ready)), lambda: _measured(ready), estimated=True)
+        errors = live_errors(self.array, ready.axis, ready.qparams, ready.observed, self._tails.get(key))
         known = ready.table(errors)
         return LiveTable(known, lambda: known if errors.complete else _measured(ready))
 
     def prepare(self, table: ChannelTable) -> None:
         """While nothing moves: learn what makes the next moves of a control fast."""
-        key = (table.ch_axis, table.qparams.working_dtype)
-        small, shared = self.array.size < WORTH_TAILS, table.qparams.granularity not in ("channel", "tensor")
-        if not (small or shared or key in self._tails):
+        axis, dtype = key = table.ch_axis, table.qparams.working_dtype
+        if not _one_scale(table.qparams) or key in self._tails or key in self._histograms:
+            return
+        if self.array.size > EXACT_MOST and 2 * ESTIMATE_BINS * self.array.shape[axis] <= self.array.size:
+            self._histograms[key] = channel_histograms(
+                self.array, axis, self.ranges(*key), n_bins=ESTIMATE_BINS, dtype=dtype
+            )
+        elif self.array.size >= WORTH_TAILS:
             self._tails[key] = tails_of(self.array, *key, self.ranges(*key))
+
+
+def _one_scale(qparams: Parameters) -> bool:
+    return qparams.granularity in ("channel", "tensor")
+
+
+def _incomplete(estimates: EstimatedErrors, ready: Fitted) -> ChannelErrors:
+    sums = np.zeros((ROWS, len(estimates.noise)))
+    sums[NOISE], sums[CLIPPED], sums[MAX] = estimates.noise, estimates.clipped, estimates.max_noise
+    return ChannelErrors.of(ready.observed, sums, ready.qparams.keeps_zero, None, complete=False)
 
 
 def _measured(ready: Fitted) -> ChannelTable:

@@ -79,3 +79,33 @@ def test_groups_are_complete_at_once() -> None:
     table = TensorFacts(weights()).live_table(request)
     assert set(table.known.columns) >= LATER
     assert table.groups is not None
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+@pytest.mark.parametrize("settings", [{}, {"clip_ratio": 0.5}, {"dtype": "int4"}, {"granularity": "tensor"}])
+def test_large_tensors_are_estimated_until_they_are_complete(
+    monkeypatch: pytest.MonkeyPatch, axis: int, settings: dict[str, object]
+) -> None:
+    monkeypatch.setattr(live, "EXACT_MOST", 1 << 10)
+    x = np.random.default_rng(4).standard_normal((6, 40_000)).astype(np.float32)
+    x[:, 7] *= 9
+    x = np.ascontiguousarray(x.T) if axis else x
+    facts = TensorFacts(x)
+    facts.prepare(facts.live_table(Request(settled("qint8"), axis, "w")))
+    request = Request(settled(**{"dtype": "qint8", **settings}), axis, "w")
+    report = ChannelReport(facts.live_table(request))
+    known = report.study.known
+    assert not report.exact
+    whole = report.table
+    assert report.exact
+    np.testing.assert_allclose(known["sqnr_db"], whole["sqnr_db"], atol=0.05)
+    np.testing.assert_allclose(known["clipped"], whole["clipped"], rtol=0.03, atol=6)
+    np.testing.assert_allclose(known["max_abs_error"], whole["max_abs_error"], rtol=0.02)
+    pd.testing.assert_frame_equal(whole, pq.analyze(x, ch_axis=axis, name="w", **settings).table)
+
+
+def test_short_channels_are_never_estimated(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live, "EXACT_MOST", 1 << 10)
+    facts, request = TensorFacts(weights()), Request(settled("qint8"), 0, "w")
+    facts.prepare(facts.live_table(request))
+    assert facts.live_table(request).exact
