@@ -9,7 +9,7 @@ import ipywidgets as w
 
 from ..core.errors import LinesError, QuantValueError
 from ..report.text import clean_name, escape
-from .as_code import code_of
+from .as_code import CodeFold, code_of
 from .bakeoff import BakeOff
 from .comparison import ConventionTable
 from .controls import Controls
@@ -180,9 +180,17 @@ class QuantPanel(w.VBox):
         self.bakeoff.work.settle()
         return self.bakeoff.frame
 
+    def use(self, preset: str) -> None:
+        """Set all settings of the scheme to those of a deployment target, such as "vllm-w4a16" or "torch-x86-weights".
+
+        Raises QuantValueError for a name that is none, naming the nearest. Where the tensor does not fit the preset,
+        the panel says so beside the control, as for any other settings.
+        """
+        self.presets.use(preset)
+
     def as_code(self) -> str:
         """The API calls that give the current view, as Python source; running them gives the same table."""
-        return code_of(self.view)
+        return code_of(self.view, self._subject)
 
     def _compare(self) -> None:
         self.comparison.start(self.view)
@@ -244,6 +252,7 @@ class QuantPanel(w.VBox):
         self.curve = ErrorCurve(kit, self._set_clip) if tensor else None
         self.ranges = RangeChart(kit, self._select_row) if tensor else None
         self.bakeoff = BakeOff(kit, state, self._bake_off) if tensor else None
+        self.code = CodeFold(kit, lambda view: code_of(view, self._subject))
         self.board = PinBoard(kit, self, [] if self.bakeoff is None else [self.bakeoff.button])
         self.table, self.explain, self.findings = TableView(kit, state), Explain(kit), Findings(kit)
         self.exports = ExportRow(kit, self._current, self.snapshot)
@@ -255,7 +264,7 @@ class QuantPanel(w.VBox):
         column = self._kit.column
         drawn = (self.chart, self.curve, self.overview, self.ranges)
         charts = column([part.widget for part in drawn if part is not None], "perchq-charts")
-        side = [part.widget for part in (self.input, self.presets, self.controls) if part is not None]
+        side = [part.widget for part in (self.input, self.presets, self.controls, self.code) if part is not None]
         above = [part.widget for part in (self.tiles, self.board, self.bakeoff, self.comparison) if part is not None]
         below = [part.widget for part in (self.selector, self.table)]
         below += [self.explain.widget, self.findings.widget, self.exports.widget]
@@ -343,7 +352,7 @@ class QuantPanel(w.VBox):
                 self.curve.apply(view)
             if self.ranges is not None:
                 self.ranges.apply(view, data=data)
-        for part in (self.presets, self.board, self.bakeoff):
+        for part in (self.presets, self.board, self.bakeoff, self.code):
             if part is not None:
                 part.apply(view)
         self.selector.apply(view)

@@ -66,10 +66,16 @@ def _found(find: str, names: Sequence[str]) -> Mask:
     """Names that hold the text, whatever the case; ``10-20`` and ``10:20`` mean positions too, both ends included."""
     wanted = find.strip().casefold()
     mask = np.fromiter((wanted in name.casefold() for name in names), bool, len(names))
-    span = _SPAN.fullmatch(find)
+    span = position_span(find)
     if span is not None:
-        mask[int(span[1]) : int(span[2]) + 1] = True
+        mask[span[0] : span[1] + 1] = True
     return mask
+
+
+def position_span(find: str) -> tuple[int, int] | None:
+    """The first and the last position that ``find`` means beside part of a name, None if it is no span."""
+    span = _SPAN.fullmatch(find)
+    return None if span is None else (int(span[1]), int(span[2]))
 
 
 def _sort_column(intent: Intent) -> str | None:

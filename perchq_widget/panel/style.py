@@ -17,6 +17,9 @@ _SHEET = """
 [data-jp-theme-light="false"] .perchq-figure path[style*="fill: rgb(0, 114, 178)"] { fill: #56B4E9 !important; }
 [data-jp-theme-light="false"] .perchq-figure path[style*="stroke: rgb(86, 180, 233)"] { stroke: #B4E2FA !important; }
 [data-jp-theme-light="false"] .perchq-figure path[style*="fill: rgb(86, 180, 233)"] { fill: #B4E2FA !important; }
+[data-jp-theme-light="false"] .perchq-figure path[style*="stroke: rgb(68, 68, 68)"] { stroke: #DDD !important; }
+[data-jp-theme-light="false"] .perchq-key > span[style*="#444444"] { color: #DDD !important; }
+.perchq-overview .perchq-figure text.label { fill: var(--jp-content-font-color1, #222) !important; }
 [data-jp-theme-light="false"] .perchq-key > span[style*="#56B4E9"] { color: #B4E2FA !important; }
 [data-jp-theme-light="false"] .perchq-key > span[style*="#0072B2"] { color: #56B4E9 !important; }
 .perchq-panel .widget-html-content { line-height: 1.4; }
@@ -43,6 +46,9 @@ _SHEET = """
 .perchq-panel .perchq-ratio { flex-wrap: nowrap; align-self: stretch; gap: 8px; }
 .perchq-panel .perchq-ratio > .widget-text { flex: none; width: 176px; }
 .perchq-panel .perchq-ratio > .widget-hslider { flex: 1; min-width: 60px; }
+.perchq-code { overflow: visible; } .perchq-code textarea { font-family: var(--jp-code-font-family, monospace);
+  font-size: 12px; white-space: pre; }
+.perchq-code .widget-textarea { align-self: stretch; flex-direction: column; height: auto; }
 .perchq-bits .widget-readout { min-width: 52px; }
 .perchq-field .widget-toggle-buttons > div { flex: 1; min-width: 0; margin-left: 6px; }
 .perchq-panel .perchq-figure, .perchq-input > .widget-textarea { margin-left: 0; margin-right: 0; }
@@ -94,7 +100,7 @@ _SHEET = """
   white-space: nowrap; font-size: 12px;
   text-align: right; border-bottom: 1px solid var(--pq-line); }
 .perchq-table td { height: ROWpx; line-height: 1; } .perchq-table th { font-weight: 600; color: var(--pq-muted); }
-.perchq-table .col1, .perchq-table td:nth-child(2), .perchq-table th:nth-child(2) { text-align: left; }
+.perchq-table td:nth-child(2), .perchq-table th:nth-child(2) { text-align: left; }
 .perchq-table th:nth-child(-n+2), .perchq-table td:nth-child(-n+2) { position: sticky; left: 0;
   background-color: var(--jp-layout-color0, #fff); }
 .perchq-table th:nth-child(2), .perchq-table td:nth-child(2) { left: 36px; }

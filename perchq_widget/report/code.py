@@ -18,6 +18,17 @@ def lines_literal(lines: str) -> str:
     return f"(\n{parts})"
 
 
+def text_block(text: str) -> str:
+    """``text`` as a literal in triple quotes, line below line; it evaluates to the same text, with a final line break.
+
+    Backslashes, quotes and all that is no printable ASCII are escaped, so that nothing in it can end the literal.
+    """
+    whole = text if text.endswith("\n") else f"{text}\n"
+    lines = (line.encode("unicode_escape").decode("ascii").replace('"', '\\"') for line in whole.split("\n"))
+    body = "\n".join(lines)
+    return f'"""\\\n{body}"""'
+
+
 def call(function: str, first: str, arguments: Mapping[str, Any]) -> str:
     """``function(first, name=value, ...)`` with every value as an ASCII literal, one per line if it is long."""
     given = [first, *(f"{name}={value!a}" for name, value in arguments.items())]

@@ -11,12 +11,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from perchq_widget.core.defaults import settled
+from perchq_widget.core.errors import QuantError
+from perchq_widget.core.schemes import QuantScheme
 from perchq_widget.report.code import call, comment, lines_literal
 from perchq_widget.report.packed import MOST_BYTES, UNPACK, packed
 from perchq_widget.report.params_code import ParamsCode, params_code
 from perchq_widget.study.channels import ChannelTable
 
 _LONGEST_LIST = 64
+_ARGUMENTS = (
+    "dtype", "scheme", "granularity", "group_size", "scale_rule", "reduce_range", "narrow_range", "quant_range",
+    "convention", "observer", "clip_ratio",
+)  # fmt: skip
+_FROM_LEAST_TELLING = (
+    "granularity", "scale_rule", "group_size", "scheme", "convention", "reduce_range", "narrow_range", "quant_range",
+    "observer", "clip_ratio", "dtype",
+)  # fmt: skip
 _FILE_SUFFIXES = (".npy", ".npz", ".safetensors")
 
 
@@ -47,7 +58,7 @@ def reproduce(study: ChannelTable, *, lines: str | None, source: str | None) -> 
     ``lines`` is the calculator's input as text. ``source`` is the file that a tensor was read from. What has no file
     and is too long to read is a placeholder that says what to assign; run as it is, it raises that.
     """
-    return _code(study, lines, _file(source), pack=False).shown
+    return _code(study, lines, readable_file(source), pack=False).shown
 
 
 def notebook_code(study: ChannelTable, *, lines: str | None, source: str | None, folder: Path | None) -> Code:
@@ -56,7 +67,7 @@ def notebook_code(study: ChannelTable, *, lines: str | None, source: str | None,
     ``folder`` is where the notebook will be, and where Jupyter runs it: the file is named from there if both lie in a
     common folder below the root, so that they can move together, else in full. None: the file as it was given.
     """
-    file = _file(source)
+    file = readable_file(source)
     named = file if file is None or folder is None else path_from(folder, file)
     return _code(study, lines, named, pack=True)
 
@@ -73,7 +84,7 @@ def path_from(folder: Path, file: str) -> str:
     return str(target) if common == Path(common.anchor) else Path(os.path.relpath(target, start)).as_posix()
 
 
-def _file(source: str | None) -> str | None:
+def readable_file(source: str | None) -> str | None:
     """``source`` if it is a file that can be opened again, and not the name of an object."""
     return source if source is not None and source.lower().endswith(_FILE_SUFFIXES) and Path(source).is_file() else None
 
@@ -123,6 +134,22 @@ def _settings(study: ChannelTable) -> dict[str, Any]:
     given = {name: getattr(scheme, name) for name, default in rare.items() if getattr(scheme, name) != default}
     usual = ("dtype", "scheme", "granularity", "reduce_range", "convention")
     return {name: getattr(scheme, name) for name in usual} | given
+
+
+def brief_settings(scheme: QuantScheme) -> dict[str, Any]:
+    """The arguments of ``analyze`` that give ``scheme`` again, without those that follow from the others."""
+    given = {name: getattr(scheme, name) for name in _ARGUMENTS}
+    for name in _FROM_LEAST_TELLING:
+        fewer = {each: value for each, value in given.items() if each != name}
+        given = fewer if _gives(fewer, scheme) else given
+    return given
+
+
+def _gives(arguments: dict[str, Any], scheme: QuantScheme) -> bool:
+    try:
+        return settled(**{"dtype": "qint8", **arguments}) == scheme
+    except QuantError:
+        return False
 
 
 def _tensor(study: ChannelTable, file: str | None, pack: bool) -> _Value:
