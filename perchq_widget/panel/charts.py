@@ -48,9 +48,16 @@ def without_value(report: ChannelReport) -> Mask:
 
 def valueless(table: pd.DataFrame) -> Mask:
     """The same, of the report's table."""
-    if "n" in table.columns:
+    if "n" in table:
         return np.asarray(table["n"].to_numpy() == 0)
     return np.zeros(len(table), dtype=bool)
+
+
+def median(values: m.Floats) -> float:
+    """The middle of one or more values, some of which may be infinite."""
+    low, high = (values.size - 1) // 2, values.size // 2
+    ends = np.partition(values, [low, high])[[low, high]]
+    return float(ends.mean()) if np.isfinite(ends).all() else float(ends[0])
 
 
 def round_ends(low: float, high: float, room: float = 0.0, *, zero: bool = False) -> Ends:

@@ -53,10 +53,11 @@ def scales() -> dict[str, Any]:
     return {"x": bq.LinearScale(allow_padding=False), "y": bq.LinearScale(allow_padding=False)}
 
 
-def path(on: dict[str, Any], color: str, **options: Any) -> Any:
-    """An empty path that reacts to nothing by itself."""
+def path(on: dict[str, Any], color: str | list[str], **options: Any) -> Any:
+    """An empty path that reacts to nothing by itself, or several of one mark, a colour each."""
+    colors = [color] if isinstance(color, str) else color
     return bq.Lines(
-        x=[0.0, 1.0], y=[0.0, 0.0], scales=on, colors=[color], interactions={}, enable_hover=False, **options
+        x=[0.0, 1.0], y=[0.0, 0.0], scales=on, colors=colors, interactions={}, enable_hover=False, **options
     )
 
 

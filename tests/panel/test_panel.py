@@ -128,7 +128,7 @@ def test_infinite_sqnr_is_drawn_inside_and_named(alive: set[str]) -> None:
     panel = pq.show("a,-1,1.55,0.01\nb,-1,1.55,0.013\nz,-1,1,0\n")
     sqnr = panel.report.table["sqnr_db"].to_numpy()
     assert np.isinf(sqnr).any()
-    y = panel.overview._good.y
+    y = panel.overview._bars.y
     assert np.isfinite(y).all()
     assert y.max() < panel.overview._y.scale.max
     assert "without error" in panel.overview._legend.value

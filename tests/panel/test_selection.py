@@ -16,7 +16,7 @@ def test_selecting_moves_chart_table_and_explanation(panel: QuantPanel) -> None:
     assert panel.state.channel == "filter_3"
     assert "filter_3" in panel.chart._title.value
     assert "filter_3" in panel.explain.widget.value
-    assert panel.overview._chosen.x.tolist() == [3.0, 3.0]
+    assert panel.overview.picking.line.x.tolist() == [3.0, 3.0]
     panel.table.rows[2].click()
     assert panel.state.channel == "filter_2"
     assert panel.selector.box.value == "filter_2"
@@ -28,17 +28,17 @@ def test_selecting_moves_chart_table_and_explanation(panel: QuantPanel) -> None:
 
 
 def test_a_click_on_the_overview_selects_the_nearest_bar(panel: QuantPanel) -> None:
-    hit = panel.overview._hit
+    hit = panel.overview.picking.hit
     hit._handle_custom_msgs(hit, {"event": "element_click", "data": {"click_x": 2.2, "click_y": 40.0}})
     assert panel.view.channel == "filter_2"
 
 
 def test_among_many_bars_the_click_prefers_the_one_whose_top_is_near(alive: set[str]) -> None:
     del alive
-    panel = pq.show(weight(1200, 16))
+    panel = pq.show(weight(500, 16))
     tops = panel.overview._tops
-    low = int(np.argmin(tops[500:508])) + 500
-    assert panel.overview.nearest(504.0, float(tops[low])) == low
+    low = int(np.argmin(tops[301:308])) + 301
+    assert panel.overview.nearest(304.0, float(tops[low])) == low
 
 
 def test_an_unknown_channel_is_said_beside_the_selector(panel: QuantPanel) -> None:
@@ -52,7 +52,7 @@ def test_selecting_does_not_redraw_the_other_channels(sent: list[dict[str, Any]]
     sent.clear()
     panel.state.channel = "7"
     touched = {message["comm"] for message in sent}
-    assert panel.overview._good.model_id not in touched
+    assert panel.overview._bars.model_id not in touched
     assert panel.tiles.widget.model_id not in touched
 
 
