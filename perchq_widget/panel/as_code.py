@@ -1,4 +1,4 @@
-"""The API calls that give what a panel shows. Names and lines of text come out as string literals and as nothing else."""
+"""The API calls that give what a panel shows. Names and lines come out as string literals and as nothing else."""
 
 from __future__ import annotations
 
@@ -157,9 +157,10 @@ def _sorting(intent: Intent) -> list[str]:
     column = "sqnr_db" if intent.sort == WORST else intent.sort
     rows = []
     if column == "channel" and intent.tensor is None:
-        rows.append('table = table.iloc[sorted(range(len(table)), key=[*map(by_number, table["channel"])].__getitem__)]')
+        rows.append('numbers = [by_number(name) for name in table["channel"]]')
+        rows.append("table = table.iloc[sorted(range(len(table)), key=numbers.__getitem__)]")
     elif column not in (GIVEN, "channel"):
-        rows.append(f"table = table.sort_values({column!a}, kind=\"stable\")")
+        rows.append(f'table = table.sort_values({column!a}, kind="stable")')
     return [*rows, "table = table.iloc[::-1]"] if intent.descending else rows
 
 
