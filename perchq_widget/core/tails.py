@@ -22,6 +22,7 @@ from .ranges import ChannelRanges
 Floats = npt.NDArray[np.float64]
 SHARE = 0.03  # of the values, that are kept
 _SAMPLE = 1 << 16
+_ALMOST_HALF = 0.45
 _MARGIN = 1e-5  # float32's rounding of a value's share of its range
 
 
@@ -74,6 +75,9 @@ def _unclipped_share(qparams: Parameters, ranges: ChannelRanges) -> Floats:
     """The share of its range up to which no value of a channel is clipped, whichever side is reached first."""
     low, high = ranges.known()
     first, last = (np.broadcast_to(end, low.shape) for end in qparams.represented())
+    # Up to half a step further values are rounded to the end and not clipped; less, for the quotient is rounded too.
+    beyond = _ALMOST_HALF * qparams.grid.top_step * qparams.effective() if qparams.working_dtype.itemsize >= 4 else 0.0
+    first, last = first - beyond, last + beyond
     share = np.full(low.shape, np.inf)
     np.divide(last, high, out=share, where=high > 0)
     below = np.full(low.shape, np.inf)
