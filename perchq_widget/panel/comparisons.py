@@ -1,0 +1,111 @@
+"""What a panel compares: states under names, conventions, observers. The panel itself inherits it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ..core.errors import QuantValueError
+from .menus import settings_of
+from .moves import SCHEME_NAMES
+from .pins import Pin, check_name, compared, pin_named, pinned, with_pin
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from ..report.comparison import ReportComparison
+    from ..report.documents import ChannelReport
+    from .bakeoff import BakeOff
+    from .comparison import ConventionTable
+    from .state import PanelState
+    from .timing import LatestWins
+    from .view import PanelView
+
+
+class Comparisons:
+    """The panel's names for comparing; needs its state, its view and the parts that show what came out."""
+
+    state: PanelState
+    comparison: ConventionTable
+    bakeoff: BakeOff | None
+    pins: tuple[Pin, ...] = ()
+    _pace: LatestWins
+
+    @property
+    def view(self) -> PanelView:
+        """What the parts draw, up to date with ``state`` and complete."""
+        raise NotImplementedError
+
+    def compare_conventions(self) -> pd.DataFrame:
+        """Fill the table of conventions, here and now, and return it: what would differ for the data in view.
+
+        One row per convention, the one in use first: codes_differ_pct against it, sqnr_db, gain_db, used_by, and
+        ``refused``, the reason where a convention does not have these settings. Of tensors above four million
+        elements evenly spaced slices are compared. The button does the same, convention by convention.
+        """
+        self._compare()
+        self.comparison.work.settle()
+        return self.comparison.frame
+
+    def pin(self, name: str) -> None:
+        """Keep the state in view under ``name``, up to four of them, as the baseline of comparisons from now on.
+
+        A pin of that name is replaced. Raises QuantValueError for a fifth name, and while the panel shows an error
+        instead of a result.
+        """
+        check_name(self.pins, name)
+        self.pins = with_pin(self.pins, pinned(name, self.view.intent, self._current()))
+        self.state.baseline = name
+        self._pace.request()
+
+    def unpin(self, name: str) -> None:
+        """Forget the pin of that name; raises QuantValueError if there is none."""
+        gone = pin_named(self.pins, name)
+        self.pins = tuple(pin for pin in self.pins if pin is not gone)
+        if self.state.baseline == name:
+            self.state.baseline = None
+        self._pace.request()
+
+    def restore(self, name: str) -> None:
+        """Go back to the settings of the pin of that name; tensor, axis and text stay. Raises QuantValueError."""
+        self._set_scheme(settings_of(pin_named(self.pins, name).intent))
+
+    def compare(self) -> ReportComparison:
+        """All pins and the state in view ("now") side by side, each against the first pin.
+
+        Raises QuantValueError without a pin, where they are not about the same channels, and while the panel shows an
+        error instead of a result.
+        """
+        return compared(self.pins, self._current())
+
+    def compare_observers(self) -> pd.DataFrame:
+        """Fill the table of observers, here and now, and return it: what each would make of the tensor in view.
+
+        One row per observer, each with its own parameters: sqnr_db, worst_channel, worst_sqnr_db, median_sqnr_db,
+        clipped_pct, channels_won (highest SQNR, the first of equals), seconds, and ``refused``, the reason where the
+        settings do not allow it. Who won each channel is then in ``panel.bakeoff.winners``. All values of the tensor
+        are read for each. Raises QuantValueError for the calculator, whose lines are ranges already.
+        """
+        if self.bakeoff is None:
+            raise QuantValueError("observers take ranges from tensors, and these are lines: use show(tensor)")
+        self._bake_off()
+        self.bakeoff.work.settle()
+        return self.bakeoff.frame
+
+    def _compare(self) -> None:
+        self.comparison.start(self.view)
+
+    def _bake_off(self) -> None:
+        if self.bakeoff is not None:
+            self.bakeoff.start(self.view)
+
+    def _current(self) -> ChannelReport:
+        view = self.view
+        if view.report is None or view.stale:
+            raise QuantValueError("there is no result for this input and these settings; correct them first")
+        return view.report
+
+    def _set_scheme(self, settings: dict[str, Any]) -> None:
+        self.state.size_text = self.state.observer_text = None  # whatever was typed and is none
+        with self.state.hold_trait_notifications():  # nothing follows from settings that are half set back
+            for name in SCHEME_NAMES:
+                setattr(self.state, name, settings[name])
