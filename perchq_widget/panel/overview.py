@@ -115,7 +115,8 @@ class OverviewChart:
         self._base.visible = drawn.baseline is not None
         if drawn.baseline is not None:
             lowest = drawn.columns.lowest(heights_of(drawn.baseline, ends))
-            redraw(self._base, drawn.columns.lines_x(), drawn.columns.lines_y(lowest, ends[0]))
+            gaps = drawn.columns.apart
+            redraw(self._base, drawn.columns.lines_x(gaps), drawn.columns.lines_y(lowest, ends[0], gaps))
 
     def _draw_names(self, drawn: Drawn, ends: Ends) -> None:
         """Names of the worst channels in a row, and a line from each to its bar; always as many, see NumberLine."""
@@ -223,7 +224,9 @@ def _legend(drawn: Drawn) -> str:
     keys = [m.swatch(m.BLUE, "not clipped")]
     if per > 1:
         keys = [m.swatch(m.BLUE, f"each column: {per} channels, lowest"), m.swatch(m.SKY, "and highest")]
-    keys.append(m.swatch(m.VERMILLION, f"clipped: {count(int(drawn.clipped.sum()), 'channel')}, underlined", "▬"))
+    clipped = int(drawn.clipped.sum())
+    text = f"clipped: {count(clipped, 'channel')}, underlined" if clipped else "clipped: no channel"
+    keys.append(m.swatch(m.VERMILLION, text, "▬"))
     if drawn.worst:
         names = ", ".join(shorten(clean_name(drawn.names[row]), 24) for row in drawn.worst)
         keys.append(m.swatch(m.ORANGE, f"worst: {names}", "▼"))

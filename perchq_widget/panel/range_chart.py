@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from .view import PanelView
 
 _FAR = 8.0  # times the median channel's reach: beyond that a few channels would flatten the rest
-_FEW = 0.05  # of all channels
+_FEW = 0.1  # of all channels
 _HIDDEN = 8.0  # times what the channels hold: where codes reach that far, their lines would flatten all channels
 _ROOM = 0.06
 
@@ -54,7 +54,7 @@ class RangeChart:
         self._on_select = on_select
         self._ranges: Ranges | None = None
         self._ends: Ends | None = None
-        pair = {"fill_colors": [m.BLUE, m.BLUE], "fill_opacities": [0.6, 0.0], "opacities": [0.0, 0.0]}
+        pair = {"fill_colors": [m.BLUE, m.BLUE], "fill_opacities": [0.6, 0.0], "opacities": [0.7, 0.7]}
         self._band = m.path(on, [m.BLUE, m.BLUE], fill="between", stroke_width=1.0, **pair)
         self._codes = m.path(on, [m.VERMILLION, m.VERMILLION], stroke_width=1.5)
         self._beyond = m.path(on, m.ORANGE, fill="inside", fill_colors=[m.ORANGE], fill_opacities=[1.0],
@@ -82,13 +82,13 @@ class RangeChart:
         m.set_axis(self._y, *ends)
         self.picking.cover(ranges.low.size, *ends)
         columns, (foot, top) = ranges.columns, ends
-        x = columns.lines_x()
+        x = columns.lines_x(columns.apart)
         band = [columns.highest(ranges.high), columns.lowest(ranges.low)]
-        redraw(self._band, x, [columns.lines_y(np.clip(each, foot, top), foot) for each in band])
+        redraw(self._band, x, [columns.lines_y(np.clip(each, foot, top), foot, columns.apart) for each in band])
         self._codes.visible = ranges.codes_fit
         if ranges.codes is not None and ranges.codes_fit:
             codes = [columns.lowest(ranges.codes[0]), columns.highest(ranges.codes[1])]
-            redraw(self._codes, x, [columns.lines_y(_inside(each, ends), foot) for each in codes])
+            redraw(self._codes, columns.lines_x(), [columns.lines_y(_inside(each, ends), foot) for each in codes])
         self._draw_beyond(ranges, ends)
         self._title.value = _title(ranges)
         self._legend.value = _legend(ranges)
@@ -190,7 +190,7 @@ def _inside(values: m.Floats, ends: Ends) -> m.Floats:
 def _title(ranges: Ranges) -> str:
     """What the picture shows in words, for those who do not see it too."""
     n, reach = ranges.low.size, ranges.reach
-    head = f"<h4>Range of {count(n, 'channel')} and what the codes represent · click to select</h4>"
+    head = f"<h4>Ranges of {count(n, 'channel')} · click to select</h4>"
     known = reach[~np.isnan(reach)]
     if known.size == 0:
         return f'{head}<div class="perchq-caption">no channel has a finite value</div>'
