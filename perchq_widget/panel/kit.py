@@ -17,6 +17,11 @@ class Kit:
         self._html_style, self._button_style = HTMLStyle(), w.ButtonStyle()
         self._field_styles: dict[Any, Any] = {}
 
+    @property
+    def shared_layout(self) -> Any:
+        """The layout of everything that has no measures of its own."""
+        return self._layout
+
     def html(self, css_class: str = "", value: str = "") -> Any:
         """A piece of HTML; an empty one takes no room (see the style sheet)."""
         return _classed(w.HTML(value, layout=self._layout, style=self._html_style), css_class)

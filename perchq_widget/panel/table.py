@@ -1,4 +1,4 @@
-"""The channel table: one styled page, sorted as asked, whose rows select their channel."""
+"""The channel table: one styled page, filtered and sorted as asked, whose rows select their channel."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import ipywidgets as w
 
-from ..report.rows import row_flags
-from ..report.text import clean_name, column_title, escape, format_cell, shorten
+from ..report.text import clean_name, column_title, escape, shorten
 from .controls import set_if_new
+from .copying import TableCopy
 from .state import GIVEN, WORST
+from .table_html import columns_of, page_html
 from .view import PAGE_ROWS
 
 if TYPE_CHECKING:
@@ -18,74 +19,107 @@ if TYPE_CHECKING:
     from .state import PanelState
     from .view import PanelView
 
-CLIPPED, LOW, SELECTED = "▲", "▼", "◆"
-_NAME_LIMIT = 28
-# A tensor's table is wider than most screens: what one decides by comes first, the rest is a scroll away.
-_FIRST = ("channel", "sqnr_db", "clipped", "clipped_pct", "scale", "zero_point", "min", "max")
+__all__ = ["TableView", "page_html"]
+
+_ANY = ""
 
 
 class TableView:
-    """Sort, page and rows. Each row carries a transparent button, so that a click or the keyboard selects it."""
+    """Filter, sort, page and rows. Each row carries a transparent button, so that a click or a key selects it."""
 
     def __init__(self, kit: Kit, state: PanelState) -> None:
         self._state = state
         self._view: PanelView | None = None
-        self.sort = w.Dropdown(
-            options=[("as given", GIVEN), ("worst first", WORST)], description="Sort", tooltip="Order of the rows",
-            style={"description_width": "40px"},
-        )
-        self.descending = w.ToggleButton(icon="sort-amount-desc", description="Reverse", tooltip="Reverse the order")
-        self.descending.add_class("perchq-small")
-        self.previous = kit.button(
-            lambda: self._turn(-1), "perchq-small", icon="chevron-left", description="Previous page",
-            tooltip="Previous page",
-        )
-        self.next = kit.button(
-            lambda: self._turn(1), "perchq-small", icon="chevron-right", description="Next page", tooltip="Next page",
-        )
-        self.place = kit.html()
-        self.sort.observe(self._sorted, "value")
-        self.descending.observe(lambda change: setattr(state, "descending", change["new"]), "value")
-        bar = kit.row([self.sort, self.descending, self.previous, self.place, self.next])
-        self.html = kit.html()
+        self.copy = TableCopy(kit)
+        self.place, self.note, self.html = kit.html("perchq-place"), kit.html("perchq-note"), kit.html()
         self.rows = [kit.button(partial(self._select, place)) for place in range(PAGE_ROWS)]
         self._overlay = kit.column(self.rows, "perchq-rows")
         stack = kit.column([self.html, self._overlay], "perchq-stack")
-        self.widget = kit.column([bar, stack], "perchq-table-box")
+        bars = [kit.row(self._filters(kit), "perchq-row-of-controls perchq-bar"), kit.row(
+            [self.place, *self._pages(kit), *self.copy.buttons], "perchq-row-of-controls perchq-bar"
+        )]
+        box = kit.column([stack], "perchq-table-box")
+        self.widget = kit.column([*bars, self.copy.widget, self.note, box], "perchq-channels")
+
+    def _filters(self, kit: Kit) -> list[Any]:
+        self.find = kit.field(
+            w.Text, description="Find", placeholder="name or 10-20",
+            tooltip="Show only channels whose name holds this text, or whose positions lie in a span such as 10-20",
+        )
+        self.finding = kit.field(
+            w.Dropdown, options=[("any or none", _ANY)], description="Finding",
+            tooltip="Show only channels that have this finding",
+        )
+        self.sort = kit.field(
+            w.Dropdown, options=[("as given", GIVEN), ("worst first", WORST)], description="Sort",
+            tooltip="Order of the rows",
+        )
+        self.descending = w.ToggleButton(
+            icon="sort-amount-asc", description="Reverse", tooltip="Reverse the order", layout=kit.shared_layout
+        )
+        self.descending.add_class("perchq-small")
+        self.find.observe(lambda change: self._write("find", change["new"]), "value")
+        self.finding.observe(lambda change: self._write("finding", change["new"]), "value")
+        self.sort.observe(lambda change: self._write("sort", change["new"]), "value")
+        self.descending.observe(lambda change: self._write("descending", change["new"]), "value")
+        return [self.find, self.finding, self.sort, self.descending]
+
+    def _pages(self, kit: Kit) -> list[Any]:
+        turn = {"previous": (-1, "chevron-left"), "next": (1, "chevron-right")}
+        self.previous, self.next = (
+            kit.button(partial(self._turn, by), "perchq-small", icon=icon, description=f"{way.capitalize()} page",
+                       tooltip=f"{way.capitalize()} page")
+            for way, (by, icon) in turn.items()
+        )  # fmt: skip
+        self.page = kit.field(
+            w.BoundedIntText, min=1, max=1, value=1, description="Page", tooltip="Number of the page; press Enter"
+        )
+        self.page.observe(lambda change: self._write("page", change["new"] - 1), "value")
+        return [self.previous, self.page, self.next]
 
     def apply(self, view: PanelView) -> None:
         """Show the page."""
         self._view = None
         if view.report is not None:
-            columns = [(column_title(name), name) for name in _columns(view)]
-            self._offer_sort((("as given", GIVEN), ("worst first", WORST), *columns), view.intent.sort)
-            set_if_new(self.descending, "value", view.intent.descending)
-            set_if_new(self.descending, "icon", "sort-amount-desc" if view.intent.descending else "sort-amount-asc")
+            self._offer(view)
             self._page(view)
+            self.copy.apply(view)
         self._view = view
 
-    def _offer_sort(self, options: tuple[tuple[str, str], ...], value: str) -> None:
-        known = value if value in [name for _, name in options] else GIVEN
-        with self.sort.hold_sync():
-            if tuple(self.sort.options) != options:
-                self.sort.options = options
-            set_if_new(self.sort, "value", known)
+    def _offer(self, view: PanelView) -> None:
+        intent = view.intent
+        set_if_new(self.find, "value", intent.find)
+        columns = [(column_title(name), name) for name in columns_of(view)]
+        _choose(self.sort, (("as given", GIVEN), ("worst first", WORST), *columns), intent.sort, GIVEN)
+        wanted = _ANY if intent.finding is None else intent.finding
+        known = [name for _, name in self.finding.options]
+        if view.complete or wanted not in known:  # while a control moves, numbers in a closed list can wait
+            found = {**view.finding_counts, **({wanted: 0} if wanted not in (_ANY, *view.finding_counts) else {})}
+            counts = [(f"{shorten(clean_name(name), 40)} ({n:,})", name) for name, n in found.items()]
+            _choose(self.finding, (("any or none", _ANY), *counts), wanted, _ANY)
+        else:
+            set_if_new(self.finding, "value", wanted)
+        set_if_new(self.descending, "value", intent.descending)
+        set_if_new(self.descending, "icon", "sort-amount-desc" if intent.descending else "sort-amount-asc")
 
     def _page(self, view: PanelView) -> None:
         set_if_new(self.html, "value", page_html(view))
         names = [view.names[row] for row in view.rows_on_page]
-        for button, name in zip(self.rows, names, strict=False):
+        for button, name in zip(self.rows, names if view.complete else (), strict=False):  # a message each
             set_if_new(button, "tooltip", f"Select channel {shorten(clean_name(name), 60)}")
         if len(self._overlay.children) != len(names):
             self._overlay.children = self.rows[: len(names)]
-        first = view.page * PAGE_ROWS
-        self.place.value = f"rows {first + 1:,}–{first + len(names):,} of {len(view.order):,}"
+        set_if_new(self.place, "value", f'<span role="status">{place_text(view)}</span>')
+        set_if_new(self.note, "value", _note(view))
+        with self.page.hold_sync():
+            set_if_new(self.page, "max", view.n_pages)
+            set_if_new(self.page, "value", view.page + 1)
         set_if_new(self.previous, "disabled", view.page == 0)
         set_if_new(self.next, "disabled", view.page >= view.n_pages - 1)
 
-    def _sorted(self, change: Any) -> None:
-        if self._view is not None and change["new"] is not None:
-            self._state.sort = change["new"]
+    def _write(self, name: str, value: Any) -> None:
+        if self._view is not None and value is not None:
+            setattr(self._state, name, None if name == "finding" and value == _ANY else value)
 
     def _turn(self, by: int) -> None:
         if self._view is not None:
@@ -97,53 +131,32 @@ class TableView:
             self._state.channel = view.names[view.rows_on_page[place]]
 
 
-def _columns(view: PanelView) -> list[str]:
-    assert view.report is not None
-    assert view.table is not None
-    names = [str(name) for name in view.table.columns]
-    if view.report.kind != "tensor":
-        return names
-    return [*_FIRST, *(name for name in names if name not in _FIRST)]
+def _choose(field: Any, options: tuple[tuple[str, str], ...], value: str, otherwise: str) -> None:
+    with field.hold_sync():
+        if tuple(field.options) != options:
+            field.options = options
+        set_if_new(field, "value", value if value in [name for _, name in options] else otherwise)
 
 
-def page_html(view: PanelView) -> str:
-    """The page of ``view`` as an HTML table; marks and classes, no colour alone.
-
-    Written out here because it is drawn on every move: pandas' Styler takes ten times as long for four times the text.
-    """
-    assert view.report is not None
-    assert view.table is not None
-    page = view.table.iloc[list(view.rows_on_page)][_columns(view)]
-    flags = [_flags(row == view.row, found) for row, found in zip(view.rows_on_page, row_flags(page), strict=True)]
-    cells = zip(*([_cell(name, value) for value in page[name].tolist()] for name in page.columns), strict=True)
-    head = "".join(f'<th scope="col">{escape(column_title(name))}</th>' for name in page.columns)
-    rows = "".join(_row_html(each, row) for each, row in zip(flags, cells, strict=True))
-    head = f"<caption>{escape(view.report.caption)}</caption><thead><tr><th></th>{head}</tr></thead>"
-    return f'<table class="perchq-table">{head}<tbody>{rows}</tbody></table>{_KEY}'
+def place_text(view: PanelView) -> str:
+    """Which rows the page shows, and how many pass the filter."""
+    first, n, total = view.page * PAGE_ROWS, len(view.order), len(view.names)
+    span = f"{first + 1:,}–{first + len(view.rows_on_page):,}" if n else "none"
+    filtered = view.intent.find.strip() or view.intent.finding is not None
+    return f"{n:,} of {total:,} rows · {span}" if filtered else f"rows {span} of {total:,}"
 
 
-def _row_html(flags: list[tuple[str, str]], cells: tuple[str, ...]) -> str:
-    marks, classes = "".join(mark for mark, _ in flags), " ".join(name for _, name in flags)
-    start = f'<td class="{classes}">' if classes else "<td>"
-    return f"<tr>{start}{f'</td>{start}'.join((marks, *cells))}</td></tr>"
-
-
-_KEY = (
-    '<div class="perchq-legend"><span class="perchq-key"><b class="perchq-clip">▲</b> clipped</span>'
-    '<span class="perchq-key"><b class="perchq-weak">▼</b> low SQNR</span>'
-    '<span class="perchq-key"><b class="perchq-pick">◆</b> selected</span></div>'
-)
-
-
-def _cell(column: str, value: object) -> str:
-    if column == "channel":
-        return escape(shorten(clean_name(str(value)), _NAME_LIMIT))
-    if column == "zero_point" and value != value:
-        return "–"  # shared-scale formats have none
-    return escape(format_cell(column, value))
-
-
-def _flags(selected: bool, found: list[str]) -> list[tuple[str, str]]:
-    """(mark, class) pairs of a row."""
-    marks = [(CLIPPED, "clipped"), (LOW, "low_sqnr")]
-    return [(SELECTED, "selected")] * selected + [(mark, name) for mark, name in marks if name in found]
+def _note(view: PanelView) -> str:
+    """What the filter does that one would not expect."""
+    if view.place is not None:
+        return ""
+    selected = f"Channel <b>{escape(shorten(clean_name(view.channel), 60))}</b> is selected in the charts"
+    if view.order:
+        return f'<span role="status">{selected}; the filter leaves its row out.</span>'
+    asked = []
+    if view.intent.find.strip():
+        asked.append(f"a name that holds <b>{escape(shorten(view.intent.find.strip(), 60))}</b>")
+    if view.intent.finding is not None:
+        asked.append(f"the finding <b>{escape(shorten(view.intent.finding, 60))}</b>")
+    wide = f"empty Find and choose any finding to see all {len(view.names):,} rows"
+    return f'<span role="status">No channel has {" and ".join(asked)}; {wide}. {selected}.</span>'
