@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import ipywidgets as w
 
-from ..core.errors import LinesError, QuantValueError
+from ..core.errors import LinesError
 from ..report.text import clean_name, escape
 from .as_code import CodeFold, code_of
 from .bakeoff import BakeOff
 from .comparison import ConventionTable
+from .comparisons import Comparisons
 from .controls import Controls
 from .details import Banner, Explain, Findings, Tiles
 from .error_curve import ErrorCurve
@@ -20,14 +21,12 @@ from .histogram_chart import HistogramChart
 from .inputs import LinesInput
 from .kit import Kit
 from .lifetime import close_tree
-from .menus import settings_of
 from .moves import SCHEME_NAMES
 from .number_line import NumberLine
 from .opening import opened
 from .overview import OverviewChart
 from .pickers import ChannelSelector, LayerPicker
 from .pin_board import PinBoard
-from .pins import Pin, check_name, compared, pin_named, pinned, with_pin
 from .presets import PresetPicker
 from .range_chart import RangeChart
 from .state import INTENT_NAMES, PanelState, apply_options
@@ -38,9 +37,6 @@ from .timing import LatestWins
 from .view import PanelView, resolve
 
 if TYPE_CHECKING:
-    import pandas as pd
-
-    from ..report.comparison import ReportComparison
     from ..report.documents import ChannelReport
     from .subjects import Subject
 
@@ -69,12 +65,12 @@ def show(obj: object = None, **options: Any) -> QuantPanel:
     return QuantPanel(state, subject)
 
 
-class QuantPanel(w.VBox):
+class QuantPanel(Comparisons, w.VBox):
     """The live panel: ``state`` holds what the user wants, ``report`` what follows from it.
 
     Setting a trait of ``state`` is the same as moving its control. Inside a running event loop the panel answers
-    when the burst of changes is over; ``report`` answers at once, ``settle()`` draws and completes it too. An error that
-    is not the input's own is raised there, and said in the panel; until it is gone nothing can be exported.
+    when the burst of changes is over; ``report`` answers at once, ``settle()`` draws and completes it too. An error
+    that is not the input's own is raised there, and said in the panel; until it is gone nothing can be exported.
     """
 
     def __init__(self, state: PanelState, subject: Subject) -> None:
@@ -83,7 +79,6 @@ class QuantPanel(w.VBox):
         self._subject = subject
         self._view: PanelView | None = None
         self._drawn: PanelView | None = None
-        self.pins: tuple[Pin, ...] = ()
         self._opened_with = {name: getattr(state, name) for name in INTENT_NAMES}
         self._static = StaticCopy()
         self._build()
@@ -124,62 +119,6 @@ class QuantPanel(w.VBox):
             view = self._view = resolve(intent, self._subject, view, self.pins)
         return view
 
-    def compare_conventions(self) -> pd.DataFrame:
-        """Fill the table of conventions, here and now, and return it: what would differ for the data in view.
-
-        One row per convention, the one in use first: codes_differ_pct against it, sqnr_db, gain_db, used_by, and
-        ``refused``, the reason where a convention does not have these settings. Of tensors above four million
-        elements evenly spaced slices are compared. The button does the same, convention by convention.
-        """
-        self._compare()
-        self.comparison.work.settle()
-        return self.comparison.frame
-
-    def pin(self, name: str) -> None:
-        """Keep the state in view under ``name``, up to four of them, as the baseline of comparisons from now on.
-
-        A pin of that name is replaced. Raises QuantValueError for a fifth name, and while the panel shows an error
-        instead of a result.
-        """
-        check_name(self.pins, name)
-        self.pins = with_pin(self.pins, pinned(name, self.view.intent, self._current()))
-        self.state.baseline = name
-        self._pace.request()
-
-    def unpin(self, name: str) -> None:
-        """Forget the pin of that name; raises QuantValueError if there is none."""
-        gone = pin_named(self.pins, name)
-        self.pins = tuple(pin for pin in self.pins if pin is not gone)
-        if self.state.baseline == name:
-            self.state.baseline = None
-        self._pace.request()
-
-    def restore(self, name: str) -> None:
-        """Go back to the settings of the pin of that name; tensor, axis and text stay. Raises QuantValueError."""
-        self._set_scheme(settings_of(pin_named(self.pins, name).intent))
-
-    def compare(self) -> ReportComparison:
-        """All pins and the state in view ("now") side by side, each against the first pin.
-
-        Raises QuantValueError without a pin, where they are not about the same channels, and while the panel shows an
-        error instead of a result.
-        """
-        return compared(self.pins, self._current())
-
-    def compare_observers(self) -> pd.DataFrame:
-        """Fill the table of observers, here and now, and return it: what each would make of the tensor in view.
-
-        One row per observer, each with its own parameters: sqnr_db, worst_channel, worst_sqnr_db, median_sqnr_db,
-        clipped_pct, channels_won (highest SQNR, the first of equals), seconds, and ``refused``, the reason where the
-        settings do not allow it. Who won each channel is then in ``panel.bakeoff.winners``. All values of the tensor
-        are read for each. Raises QuantValueError for the calculator, whose lines are ranges already.
-        """
-        if self.bakeoff is None:
-            raise QuantValueError("observers take ranges from tensors, and these are lines: use show(tensor)")
-        self._bake_off()
-        self.bakeoff.work.settle()
-        return self.bakeoff.frame
-
     def use(self, preset: str) -> None:
         """Set all settings of the scheme to those of a deployment target, such as "vllm-w4a16" or "torch-x86-weights".
 
@@ -192,13 +131,6 @@ class QuantPanel(w.VBox):
         """The API calls that give the current view, as Python source; running them gives the same table."""
         return code_of(self.view, self._subject)
 
-    def _compare(self) -> None:
-        self.comparison.start(self.view)
-
-    def _bake_off(self) -> None:
-        if self.bakeoff is not None:
-            self.bakeoff.start(self.view)
-
     def snapshot(self) -> None:
         """Refresh the static copy in the notebook: what conversions to HTML, Markdown and PDF show.
 
@@ -206,12 +138,6 @@ class QuantPanel(w.VBox):
         """
         self._current()
         self._static.refresh(self.view)
-
-    def _current(self) -> ChannelReport:
-        view = self.view
-        if view.report is None or view.stale:
-            raise QuantValueError("there is no result for this input and these settings; correct them first")
-        return view.report
 
     def close(self) -> None:
         """Close every widget that the panel made, with their layouts and styles."""
@@ -280,12 +206,6 @@ class QuantPanel(w.VBox):
         self._set_scheme({name: settings.pop(name) for name in SCHEME_NAMES})
         for name, value in settings.items():
             setattr(self.state, name, value)
-
-    def _set_scheme(self, settings: dict[str, Any]) -> None:
-        self.state.size_text = self.state.observer_text = None  # whatever was typed and is none
-        with self.state.hold_trait_notifications():  # nothing follows from settings that are half set back
-            for name in SCHEME_NAMES:
-                setattr(self.state, name, settings[name])
 
     def _changed(self, change: Any) -> None:
         name, new = change["name"], change["new"]
