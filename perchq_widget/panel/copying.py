@@ -70,6 +70,7 @@ class TableCopy:
         self._kit = kit
         self._view: PanelView | None = None
         self.text: Any = None
+        self.parts: list[Any] = []  # made when first needed
         self.buttons = [self._button(kind) for kind in KINDS]
         self.widget = kit.column([], "perchq-copy")
 
@@ -90,13 +91,14 @@ class TableCopy:
         """Show the text, selected, and put it on the clipboard where the browser lets us."""
         if self.text is None:
             self.text = self._kit.html()
-            self.close = self._kit.button(self.clear, description="Close", tooltip="Close the text of the table")
+            close = self._kit.button(self.clear, description="Close", tooltip="Close the text of the table")
+            self.parts = [self.text, close]
         try:
             shown = "" if self._view is None else _area(self._view, kind)
         except Exception as error:  # the button has nobody else to tell
             shown = error_html(f"The table was not copied: {error}")
         self.text.value = shown
-        self.widget.children = [self.text, self.close]
+        self.widget.children = self.parts
 
     def clear(self) -> None:
         """Remove the text."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from typing import TYPE_CHECKING
+from collections.abc import Collection, Mapping
+from typing import TYPE_CHECKING, Any
 
 from ..report.summary import decibels
 from ..report.text import clean_name, escape, short_number, shorten
 from .charts import count, without_value
 from .controls import TITLES, error_html, set_if_new
+from .table_html import WAITING
 
 if TYPE_CHECKING:
     from ..core.findings import Finding
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from .view import PanelView
 
 _NONE = "no value"
+_OUTDATED = "perchq-outdated"
 _MAX_FINDINGS = 30
 _MARKS = {"error": "✕", "warning": "⚠", "info": "ⓘ"}
 
@@ -29,28 +31,34 @@ class Tiles:
         self.widget = kit.html()
 
     def apply(self, view: PanelView) -> None:
-        """Show the figures of the report in view."""
+        """Show the figures of the report in view, those that are known."""
         if view.report is not None:
-            self.widget.value = tiles_html(view.report)
+            set_if_new(self.widget, "value", tiles_html(view.report))
 
 
 def tiles_html(report: ChannelReport) -> str:
     """Six figures that decide: how many channels, how good, which is worst, what is cut, how far off, how fine."""
-    s = report.summary
-    pct = s.get("mean_pct_error", s.get("pct_error"))
+    s = report.study.known_summary
     # Without a finite value there is no error, which is not the same as being exact.
     nothing = s.get("n") == 0
     worst = _NONE if without_value(report).any() else decibels(s["worst_sqnr_db"])
-    error = (_NONE, "") if nothing else (_number(s["mean_abs_error"], 3), f"{_number(pct, 3)} %")
     tiles = [
         ("channels", f"{int(s['channels']):,}", ""),
         ("overall SQNR", _NONE if nothing else decibels(s["sqnr_db"]), ""),
-        ("worst", worst, str(s["worst_channel"])),
+        ("worst", worst, shorten(clean_name(str(s["worst_channel"])), 40)),
         ("clipped", f"{_number(s['clipped_pct'], 3)} %", count(int(s["clipped_channels"]), "channel")),
-        ("mean |error|", *error),
+        ("mean |error|", *((_NONE, "") if nothing else _mean_error(s))),
         ("scales", _number(s["scale_min"], 3), f"to {_number(s['scale_max'], 3)}"),
     ]
     return '<div class="perchq-tiles">' + "".join(_tile(*tile) for tile in tiles) + "</div>"
+
+
+def _mean_error(summary: Mapping[str, Any]) -> tuple[str, str]:
+    """In real units and as a percentage; while a control moves, neither is known."""
+    if "mean_abs_error" not in summary:
+        return WAITING, WAITING
+    pct = summary["mean_pct_error" if "mean_pct_error" in summary else "pct_error"]
+    return _number(summary["mean_abs_error"], 3), f"{_number(pct, 3)} %"
 
 
 def _tile(label: str, value: str, detail: str) -> str:
@@ -103,9 +111,13 @@ class Explain:
         self.widget = kit.html("perchq-explain")
 
     def apply(self, view: PanelView) -> None:
-        """Show the steps of the selected channel."""
-        if view.report is not None and view.row is not None:
+        """Show the steps of the selected channel; while a control moves, those of before, greyed."""
+        if view.report is None or view.row is None:
+            return
+        if view.complete:
             set_if_new(self.widget, "value", explain_html(view.report.explain(view.row)))
+        if view.complete == (_OUTDATED in self.widget._dom_classes):
+            (self.widget.remove_class if view.complete else self.widget.add_class)(_OUTDATED)
 
 
 def explain_html(explanation: Explanation) -> str:
@@ -135,7 +147,7 @@ class Findings:
     def apply(self, view: PanelView) -> None:
         """List the findings of the report in view."""
         if view.report is not None:
-            set_if_new(self.widget, "value", findings_html(tuple(view.report.findings)))
+            set_if_new(self.widget, "value", findings_html(view.report.study.known_findings))
 
 
 def findings_html(findings: tuple[Finding, ...]) -> str:

@@ -53,7 +53,8 @@ def page_html(view: PanelView) -> str:
     columns = columns_of(view)
     cells = {name: _texts(page, name) for name in columns}
     classes: dict[str, list[str]] = {}
-    for name in () if deltas is None else deltas.columns:
+    for name in [] if deltas is None else [str(each) for each in deltas.columns]:
+        assert deltas is not None
         values = deltas[name].to_numpy(np.float64)[rows]
         cells[name], classes[name] = [_signed(value) for value in values], [_turn(name, value) for value in values]
         columns.insert(columns.index("sqnr_db") + len(classes), name)

@@ -214,7 +214,7 @@ def test_marks_stand_beside_clipped_and_weak_rows(alive: set[str]) -> None:
     panel = pq.show("ok,-1,1,0.5\ncut,-1,1,3\n", convention="pytorch")
     html = panel.table.html.value
     assert html.count("▲") == 2  # the row and the key
-    assert '<td class="clipped' in html
+    assert '<td class="selected clipped' in html
     assert "clipped" in html
 
 
