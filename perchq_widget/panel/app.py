@@ -14,6 +14,7 @@ from .bakeoff import BakeOff
 from .comparison import ConventionTable
 from .comparisons import Comparisons
 from .controls import Controls
+from .copying import table_text
 from .details import Banner, Explain, Findings, Tiles
 from .error_curve import ErrorCurve
 from .exports import ExportRow
@@ -24,6 +25,7 @@ from .lifetime import close_tree
 from .moves import SCHEME_NAMES
 from .number_line import NumberLine
 from .opening import opened
+from .ordering import same_look
 from .overview import OverviewChart
 from .pickers import ChannelSelector, LayerPicker
 from .pin_board import PinBoard
@@ -41,7 +43,7 @@ if TYPE_CHECKING:
     from .subjects import Subject
 
 _CLOSED = "This panel is closed; show() opens another one."
-_LOOK = ("channel", "sort", "descending", "page")
+_LOOK = ("channel", "sort", "descending", "page", "find", "finding")
 _STAYS = ("lines", "mode", "tensor", "tensor_name", "baseline")
 REST_S = 0.25  # without a move, after which what the moves left out is computed
 _LONG = 2000  # lines whose calculation takes long enough to say so
@@ -131,6 +133,14 @@ class QuantPanel(Comparisons, w.VBox):
         """The API calls that give the current view, as Python source; running them gives the same table."""
         return code_of(self.view, self._subject)
 
+    def table_text(self, kind: str = "csv") -> str:
+        """The rows that the table's filter lets pass, sorted as there: all columns, every digit.
+
+        ``kind`` is "csv", the table's columns as ``report.to_csv`` writes them, or "markdown". Raises QuantValueError
+        for another kind, and while the panel shows an error instead of a result.
+        """
+        return table_text(self.view, kind)
+
     def snapshot(self) -> None:
         """Refresh the static copy in the notebook: what conversions to HTML, Markdown and PDF show.
 
@@ -150,7 +160,8 @@ class QuantPanel(Comparisons, w.VBox):
                 part.work.cancel()
         self.state.unobserve(self._changed, list(INTENT_NAMES))
         baked = () if self.bakeoff is None else self.bakeoff.rows
-        close_tree(self, super().close, extra=(*self.table.rows, *self.comparison.rows, *baked, *self.board.parts))
+        hidden = (*self.table.rows, *self.table.copy.parts, *self.comparison.rows, *baked, *self.board.parts)
+        close_tree(self, super().close, extra=hidden)
 
     def __repr__(self) -> str:
         if self.comm is None:
@@ -171,9 +182,9 @@ class QuantPanel(Comparisons, w.VBox):
         self.comparison = ConventionTable(kit, state, self._subject)
         self.controls.compare.on_click(lambda _button: self._compare())
         self.selector = ChannelSelector(kit, state)
-        self.chart: HistogramChart | NumberLine = HistogramChart(kit) if kind == "tensor" else NumberLine(kit)
-        self.overview = OverviewChart(kit, self._select_row)
         tensor = kind == "tensor"
+        self.chart = HistogramChart(kit, self._set_clip) if tensor else NumberLine(kit)
+        self.overview = OverviewChart(kit, self._select_row)
         self.presets = PresetPicker(kit, state, kind)
         self.curve = ErrorCurve(kit, self._set_clip) if tensor else None
         self.ranges = RangeChart(kit, self._select_row) if tensor else None
@@ -223,6 +234,8 @@ class QuantPanel(Comparisons, w.VBox):
             self.state.channel = view.names[row]
 
     def _set_clip(self, ratio: float) -> None:
+        if self.state.channel is None and self._view is not None and self._view.row is not None:
+            self.state.channel = self._view.channel  # another one may be the worst now, but this one's line is held
         self.state.clip_ratio = ratio
 
     def _refresh(self) -> None:
@@ -255,7 +268,8 @@ class QuantPanel(Comparisons, w.VBox):
         data = last is None or last.report is not view.report or last.exact != view.exact
         texts = data or last is None or last.table is not view.table
         picked = data or last is None or last.row != view.row
-        look = texts or picked or last is None or (last.order, last.page) != (view.order, view.page)
+        look = texts or picked or last is None or last.page != view.page or last.order != view.order
+        look = look or last is None or not same_look(last.intent, view.intent)
         look = look or last is None or last.baseline is not view.baseline
         self.controls.apply(view)
         self.banner.apply(view)
@@ -264,10 +278,11 @@ class QuantPanel(Comparisons, w.VBox):
         if texts:
             self._apply_texts(view)
         data = data or last is None or last.baseline is not view.baseline
+        if picked or texts:
+            self.explain.apply(view)
         if picked or data:
             self.chart.apply(view)
             self.overview.apply(view, data=data)
-            self.explain.apply(view)
             if self.curve is not None:
                 self.curve.apply(view)
             if self.ranges is not None:
@@ -316,4 +331,5 @@ class QuantPanel(Comparisons, w.VBox):
 
 
 def _heading(report: ChannelReport) -> str:
-    return f'<h3>{escape(report.name)}</h3><div class="perchq-caption">{escape(report.caption)}</div>'
+    estimate = "" if report.exact else ' · <b>estimate</b> while the control moves, exact when it rests'
+    return f'<h3>{escape(report.name)}</h3><div class="perchq-caption">{escape(report.caption)}{estimate}</div>'

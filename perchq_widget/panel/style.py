@@ -83,6 +83,17 @@ _SHEET = """
 .perchq-row-of-controls { flex-wrap: wrap; align-items: center; overflow: visible; gap: 2px 4px; }
 .perchq-row-of-controls .jupyter-button, .perchq-row-of-controls .widget-checkbox { width: auto; }
 .perchq-panel .perchq-figure image { opacity: 0; cursor: pointer; }
+.perchq-chart { position: relative; }
+.perchq-chart:has(> .perchq-toggle) > .widget-html:first-child { padding-right: 118px; }
+.perchq-curve.perchq-chart:has(> .perchq-toggle) > .widget-html:first-child { padding-right: 156px; }
+.perchq-chart > .perchq-toggle { position: absolute; top: 0; right: 14px; width: auto; margin: 0; }
+.perchq-chart > .perchq-toggle.jupyter-button, .perchq-chart > .perchq-toggle .jupyter-button { height: 22px;
+  width: auto; line-height: 20px; padding: 0 8px; margin: 0 0 0 4px; font-size: 11px; }
+.perchq-histogram .brushintsel .overlay, .perchq-histogram .brushintsel .selection { pointer-events: none;
+  fill: none !important; stroke: none !important; }
+.perchq-histogram .brushintsel .handle { pointer-events: all; fill: #D55E00; fill-opacity: 0; stroke: transparent;
+  stroke-width: 8px; }
+.perchq-histogram .brushintsel .handle:hover, .perchq-histogram .brushintsel .handle:active { fill-opacity: 0.4; }
  .perchq-panel .perchq-small:has(i) { width: 34px; padding: 0 6px; font-size: 0; display: inline-flex;
   align-items: center; justify-content: center; }
 .perchq-panel .perchq-small i { font-size: 14px; margin: 0; }
