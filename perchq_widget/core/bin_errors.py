@@ -7,6 +7,7 @@ however many steps or fractions of one a bin is wide, and whatever side a runtim
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +22,8 @@ from .grids import FloatGrid, IntGrid, carried
 from .histograms import ChannelHistograms
 from .kernels import Expanded
 from .ranges import ChannelRanges
-from .reduce import settle, small_buffers
+from .reduce import settle
+from .sharing import in_turns
 
 Floats = npt.NDArray[np.float64]
 _EXPONENT = np.int32(0x7F800000)
@@ -49,7 +51,7 @@ def to_grid(x: Array, ends: tuple[Array, Array], grid: IntGrid | FloatGrid, out:
 
 
 def integral(k: Array, f: Array, grid: IntGrid | FloatGrid, out: Array, power: float = 2.0) -> None:
-    """Into ``out``: the integral of |f|^power from 0 to k + f. ``k`` is overwritten."""
+    """Into ``out``: the integral of |f|^power from 0 to k + f, times power + 1. ``k`` is overwritten."""
     above = power + 1.0
     if power == 2.0:
         np.multiply(f, f, out=out)
@@ -58,8 +60,7 @@ def integral(k: Array, f: Array, grid: IntGrid | FloatGrid, out: Array, power: f
         np.abs(f, out=out)
         np.power(out, out.dtype.type(above), out=out)
         np.copysign(out, f, out=out)
-    out *= out.dtype.type(1 / above)
-    cell = 2 * 0.5**above / above
+    cell = 2 * 0.5**above
     if isinstance(grid, IntGrid):
         k *= k.dtype.type(cell)
         out += k
@@ -93,13 +94,27 @@ def estimated_errors(histograms: ChannelHistograms, qparams: Parameters, observe
             f"histograms are per channel, and these parameters per {qparams.granularity}: measure the tensor itself"
         )
     n_channels = len(histograms.width)
-    with small_buffers(), np.errstate(over="ignore", under="ignore", invalid="ignore", divide="ignore"):
-        worker = _Worker(histograms, qparams, observed)
-        found = np.zeros((3, n_channels))
-        for start in range(0, n_channels, step := max(1, BLOCK // 2 // histograms.n_bins)):
-            rows = slice(start, min(start + step, n_channels))
-            found[:, rows] = worker.sums(rows)
-        return worker.result(found)
+    found = np.zeros((3, n_channels))
+
+    def work(turn: int, n_threads: int) -> None:
+        with _quiet():
+            _add(_Worker(histograms, qparams, observed), found, turn, n_threads)
+
+    with _quiet():
+        in_turns(histograms.counts.size, work)
+        return _Worker(histograms, qparams, observed).result(found)
+
+
+def _add(worker: _Worker, found: Floats, turn: int, n_threads: int) -> None:
+    n_channels, n_bins = worker.histograms.counts.shape
+    step = max(1, (BLOCK // 2 if n_threads == 1 else BLOCK) // n_bins)
+    for start in range(turn * step, n_channels, step * n_threads):
+        rows = slice(start, min(start + step, n_channels))
+        found[:, rows] = worker.sums(rows)
+
+
+def _quiet() -> AbstractContextManager[None]:
+    return np.errstate(over="ignore", under="ignore", invalid="ignore", divide="ignore")
 
 
 class _Worker:
@@ -118,7 +133,7 @@ class _Worker:
         )
         low, high = observed.known()
         ends = carried(np.stack([low, high, np.zeros_like(low)], axis=1), qparams.working_dtype)
-        self.end_errors = np.abs(_errors(ends, qparams, params))
+        self.end_errors = np.abs(kernel_errors(ends, qparams, params))
         raw = raw_codes(ends[:, :2], qparams, params)
         self.clips = (raw[:, 0] < qparams.quant_min).astype(np.int64), (raw[:, 1] > qparams.quant_max).astype(np.int64)
         self.end_bins = self._bins_of(low), self._bins_of(high)
@@ -157,7 +172,7 @@ class _Worker:
         integral(k, x, self.grid, out)
         means = np.subtract(out[:, 1:], out[:, :-1], out=x[:, 1:])
         some = self.width[rows] > 0
-        per_value = np.where(some, self.scale[rows] ** 2 / np.where(some, self.width[rows], 1.0), 0.0)
+        per_value = np.where(some, self.scale[rows] ** 2 / np.where(some, 3 * self.width[rows], 1.0), 0.0)
         return np.vecdot(weights.astype(dtype, copy=False), means) * per_value, most
 
     def _room(self, n_rows: int, dtype: np.dtype[Any]) -> list[Array]:
@@ -169,20 +184,21 @@ class _Worker:
 
     def _clipped(self, rows: slice, weights: Array) -> Floats:
         """Values beyond the outermost rounding boundaries; the bins there are cut in proportion."""
-        total = np.zeros(len(weights))
+        total, every = np.zeros(len(weights)), np.arange(len(weights))
         width = np.where(self.width[rows] > 0, self.width[rows], 1.0)
         half, first, n_bins = self.grid.top_step / 2, self.histograms.first[rows], self.histograms.n_bins
+        bins = np.arange(n_bins, dtype=np.float32)
         for clips, end, above in ((self.clips[1], self.high + half, True), (self.clips[0], self.low - half, False)):
-            hit = np.flatnonzero(clips[rows])
-            if not hit.size:
+            hit = clips[rows] > 0
+            if not hit.any():
                 continue
-            place = np.clip((end[rows] / width - first)[hit], 0, n_bins)
-            cut = np.minimum(place, n_bins - 1).astype(np.int64)[:, None]
-            bins = np.arange(n_bins)
-            beyond = bins > cut if above else bins < cut
-            total[hit] += np.vecdot(weights[hit], beyond.astype(np.float32))
-            share = place[:, None] - cut
-            total[hit] += (np.take_along_axis(weights[hit], cut, 1) * (1 - share if above else share))[:, 0]
+            place = np.where(hit, end[rows] / width - first, n_bins if above else 0)
+            place = np.clip(place, 0, n_bins)
+            cut = np.minimum(place, n_bins - 1).astype(np.int64)
+            at = cut[:, None].astype(np.float32)
+            beyond = np.greater(bins, at) if above else np.less(bins, at)
+            share = np.where(hit, (1 - place + cut) if above else place - cut, 0.0)
+            total += np.vecdot(weights, beyond.astype(np.float32)) + weights[every, cut] * share
         return total
 
     def _asked(self, rows: slice, weights: Array) -> tuple[Floats, Floats]:
@@ -190,7 +206,7 @@ class _Worker:
         bins = np.arange(self.histograms.n_bins) + 0.5
         x = (self.histograms.first[rows, None] + bins) * self.histograms.width[rows, None]
         values = carried(x.astype(np.float32), self.qparams.working_dtype)
-        e = _errors(values, self.qparams, one_channel(rows, self.qparams))
+        e = kernel_errors(values, self.qparams, one_channel(rows, self.qparams))
         most = np.where(weights > 0, np.abs(e), 0).max(1) / self.scale[rows]
         return np.asarray(np.vecdot(weights.astype(np.float64), e * e)), most
 
@@ -208,7 +224,7 @@ class _Worker:
         return EstimatedErrors(noise, clipped, np.maximum(self.end_errors.max(1), rounded))
 
 
-def _errors(values: Array, qparams: Parameters, params: Expanded) -> Floats:
+def kernel_errors(values: Array, qparams: Parameters, params: Expanded) -> Floats:
     """What the runtime makes of ``values`` less ``values``, float64; of the block's shape."""
     levels = np.empty(values.shape, values.dtype)
     qparams.kernel.levels(values, params, levels)

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from .errors import QuantValueError, choose_from
 from .grids import INTEGER_DTYPES
-from .record import Convention, Refusal, Support, setting
+from .observers import Entropy, MinMax, observer_of
+from .record import CHANNEL_TENSOR, Convention, Refusal, Support, setting
 from .runtimes.ai_edge import AI_EDGE
 from .runtimes.bitsandbytes import BITSANDBYTES
 from .runtimes.calculator import CALCULATOR
 from .runtimes.compressed_tensors import COMPRESSED_TENSORS
+from .runtimes.floats import FIXED_RULES
 from .runtimes.gguf import GGUF
 from .runtimes.litert import LITERT, LITERT_XNNPACK
 from .runtimes.nvidia import MODELOPT, TENSORRT
@@ -44,7 +46,8 @@ CONVENTIONS: dict[str, Convention] = {
         GGUF,
     )
 }
-OBSERVERS = ("minmax",)
+#: Above this an entropy search, whose histograms have some thousand bins, sees no difference.
+MOST_CODES = 1024
 FLAGS = ("reduce_range", "narrow_range", "quant_range")
 
 #: What no convention allows.
@@ -74,12 +77,11 @@ def get_convention(name: str) -> Convention:
 def why_not(scheme: QuantScheme) -> Refusal | None:
     """None if the combination is allowed; else the settings that clash, the reason, and what to choose instead."""
     rules = get_convention(scheme.convention)
-    choose_from("observer", scheme.observer, OBSERVERS)
     for refusal in (*REFUSALS, *rules.refusals):
         if refusal.matches(scheme):
             return _under(rules, refusal)
     if any(_covers(row, scheme) for row in rules.supports):
-        return None
+        return _no_search(rules, scheme)
     return _first_gap(rules, scheme)
 
 
@@ -126,6 +128,30 @@ def _gaps(row: Support, scheme: QuantScheme) -> tuple[str, ...]:
         "scale_rule": scheme.scale_rule not in (row.scale_rules or (None,)),
     }
     return tuple(name for name, lacks in missing.items() if lacks)
+
+
+def _no_search(rules: Convention, scheme: QuantScheme) -> Refusal | None:
+    """Why a range cannot be searched for; None where it can, and where none is, as for "minmax"."""
+    observer, back = observer_of(scheme.observer), "choose observer 'minmax'"
+    clash: tuple[tuple[str, object], ...] = (("observer", scheme.observer),)
+    if isinstance(observer, MinMax):
+        return None
+    if scheme.family == "block":
+        reason = f"{scheme.dtype} takes one scale for each block from the block's own values"
+        return Refusal((("dtype", scheme.dtype), *clash), reason, f"{back}, or an integer or float format")
+    if scheme.granularity not in CHANNEL_TENSOR:
+        reason = f"observers look at channels or at the tensor, and not at each {scheme.granularity}"
+        return Refusal((("granularity", scheme.granularity), *clash), reason, f"{back}, or granularity 'channel'")
+    if scheme.scale_rule in FIXED_RULES or scheme.scale_rule in rules.statistics:
+        fixed = scheme.scale_rule in FIXED_RULES
+        why = "is 1 whatever the range is" if fixed else "comes from all values and not from a range"
+        reason = f"the scale of scale_rule {scheme.scale_rule!r} {why}"
+        instead = f"{back}, or scale_rule 'amax' where the format has it"
+        return Refusal((("scale_rule", scheme.scale_rule), *clash), reason, instead)
+    if isinstance(observer, Entropy) and scheme.grid.n_levels > MOST_CODES:
+        reason = f"{scheme.dtype} has {scheme.grid.n_levels} codes, so many that every distribution stays as it is"
+        return Refusal((("dtype", scheme.dtype), *clash), reason, f"{back} or 'mse', or a format of 8 bits or less")
+    return None
 
 
 def _covers(row: Support, scheme: QuantScheme) -> bool:

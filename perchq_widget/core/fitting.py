@@ -12,6 +12,7 @@ from .codec import Parameters
 from .conventions import require_allowed
 from .errors import QuantValueError
 from .layouts import pieces, unit_shape
+from .observers import MinMax, observer_of
 from .qparams import qparams_from_range
 from .ranges import ChannelRanges
 from .record import Statistic
@@ -27,9 +28,12 @@ def fit(
 ) -> Parameters:
     """The parameters that ``scheme`` takes from ``array``.
 
-    ``observed`` are its ranges per channel; ``given`` ranges per channel, of shape (C,), stand in for them.
+    ``observed`` are its ranges per channel; ``given`` ranges per channel, of shape (C,), stand in for what the
+    scheme's observer takes from them.
     """
     rules = require_allowed(scheme)
+    if given is None:
+        given = searched_ends(array, ch_axis, scheme, observed)
     if scheme.family == "block":
         from .block_fitting import fit_blocks
 
@@ -67,6 +71,17 @@ def fit(
     with np.errstate(over="ignore", under="ignore"):  # a scale that is not finite is refused
         low, high = (np.asarray(end).astype(dtype) * dtype.type(scheme.clip_ratio) for end in (low, high))
     return qparams_from_range(low, high, scheme, ch_axis)
+
+
+def searched_ends(array: Array, ch_axis: int, scheme: QuantScheme, observed: ChannelRanges) -> Ends | None:
+    """The ends that the scheme's observer finds, (C,) each, one pair repeated per tensor; None for "minmax"."""
+    if isinstance(observer_of(scheme.observer), MinMax):
+        return None
+    from .observing import observed_ends
+
+    low, high = observed_ends(array, ch_axis, scheme, observed)
+    shape = observed.min_val.shape
+    return np.broadcast_to(low, shape), np.broadcast_to(high, shape)
 
 
 def spread_ends(array: Array, ch_axis: int, scheme: QuantScheme, statistic: Statistic) -> Ends:

@@ -159,7 +159,8 @@ def channel_histograms(
     ``frame``: (low, high) to cover instead of the observed ends; values beyond are counted on each side.
     """
     _check(unit, n_bins)
-    low, high = observed.known() if frame is None else (np.asarray(end, np.float64) for end in frame)
+    given = observed.known() if frame is None else frame
+    low, high = np.asarray(given[0], np.float64), np.asarray(given[1], np.float64)
     shape = observed.min_val.shape
     low, high = np.broadcast_to(np.minimum(low, 0.0), shape), np.broadcast_to(np.maximum(high, 0.0), shape)
     laid_out = _Frame((low, high), bin_widths(low, high, unit, n_bins), n_bins, unit, frame is not None)
@@ -171,9 +172,9 @@ def tensor_histogram(
 ) -> ChannelHistograms:
     """The histogram of all of ``array``, whose ranges are ``observed``, as one channel."""
     _check(unit, n_bins)
-    low, high = (end.reshape(1) for end in observed.whole())
+    low, high = (np.asarray(end).reshape(1) for end in observed.whole())
     some = bool((observed.n_finite > 0).any())
-    found = (low, high) if some else (np.array([np.inf]), np.array([-np.inf]))
+    extremes = (low, high) if some else (np.array([np.inf]), np.array([-np.inf]))
     ends = np.minimum(low, 0.0), np.maximum(high, 0.0)
     array = array[None] if array.ndim == 1 else array
     axis = int(np.argmin(array.shape))
@@ -188,8 +189,8 @@ def tensor_histogram(
     counts[0, -one.first[0]] -= zeros[0] + bad[0]
     none = np.zeros(1, np.int64)
     return ChannelHistograms(
-        counts.astype(count_dtype(array.size)), one.first, one.width, array.size, zeros, bad, none, none, found[0],
-        found[1], *ends, unit,
+        counts.astype(count_dtype(array.size)), one.first, one.width, array.size, zeros, bad, none, none,
+        extremes[0], extremes[1], *ends, unit,
     )  # fmt: skip
 
 

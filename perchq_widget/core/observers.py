@@ -8,13 +8,18 @@ into (min_val, max_val) at once; the convention's own rule then makes scale and 
 from __future__ import annotations
 
 import ast
+import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
-from typing import ClassVar
+from typing import Any, ClassVar
+
+import numpy as np
 
 from .errors import QuantTypeError, QuantValueError, choose_from
 
+#: How many candidates a search may have.
+CANDIDATES = (2, 10_000)
 _TEXT = re.compile(r"\s*([a-z][a-z0-9_.]*)\s*(?:\((.*)\))?\s*", re.DOTALL)
 
 
@@ -28,8 +33,34 @@ class Observer:
     def __str__(self) -> str:
         given = [(f.name, getattr(self, f.name)) for f in fields(self) if getattr(self, f.name) != f.default]
         first = fields(self)[0].name if fields(self) else ""
-        texts = [f"{value:g}" if name == first else f"{name}={value:g}" for name, value in given]
+        texts = [_digits(value) if name == first else f"{name}={_digits(value)}" for name, value in given]
         return f"{self.name}({', '.join(texts)})" if texts else self.name
+
+    def _number(self, name: str, rule: str, meets: Callable[[float], bool]) -> None:
+        """Check one parameter and keep it as a plain float."""
+        value: Any = getattr(self, name)
+        if isinstance(value, bool) or not isinstance(value, (int, float, np.number)):
+            raise QuantTypeError(f"{name} of observer {self.name!r} must be a number, got {value!r:.60}")
+        if not (math.isfinite(value) and meets(float(value))):
+            raise QuantValueError(f"{name} of observer {self.name!r} must be {rule}, got {value!r:.60}")
+        object.__setattr__(self, name, float(value))
+
+    def _whole(self, name: str, least: int, most: int) -> None:
+        """Check one parameter and keep it as a plain int."""
+        value: Any = getattr(self, name)
+        if isinstance(value, bool) or not isinstance(value, (int, float, np.number)):
+            raise QuantTypeError(f"{name} of observer {self.name!r} must be a whole number, got {value!r:.60}")
+        if not (math.isfinite(value) and least <= value <= most and value == int(value)):
+            raise QuantValueError(
+                f"{name} of observer {self.name!r} must be a whole number in {least}..{most}, got {value!r:.60}"
+            )
+        object.__setattr__(self, name, int(value))
+
+
+def _digits(value: float) -> str:
+    """The shortest text that reads back as the number."""
+    short = f"{value:g}"
+    return short if float(short) == value else repr(value)
 
 
 @dataclass(frozen=True)
@@ -54,6 +85,10 @@ class MovingAverage(Observer):
     averaging_constant: float = 0.01
     n_batches: int = 32
 
+    def __post_init__(self) -> None:
+        self._number("averaging_constant", "above 0 and at most 1", lambda value: 0 < value <= 1)
+        self._whole("n_batches", 1, 1_000_000)
+
 
 @dataclass(frozen=True)
 class Percentile(Observer):
@@ -64,6 +99,9 @@ class Percentile(Observer):
 
     percentile: float = 99.9
 
+    def __post_init__(self) -> None:
+        self._number("percentile", "above 50 and at most 100", lambda value: 50 < value <= 100)
+
 
 @dataclass(frozen=True)
 class MSE(Observer):
@@ -73,6 +111,9 @@ class MSE(Observer):
     title: ClassVar[str] = "least squared error"
 
     n_candidates: int = 100
+
+    def __post_init__(self) -> None:
+        self._whole("n_candidates", *CANDIDATES)
 
 
 @dataclass(frozen=True)
@@ -85,6 +126,10 @@ class LpNorm(Observer):
     p: float = 2.4
     n_candidates: int = 100
 
+    def __post_init__(self) -> None:
+        self._number("p", "above 0", lambda value: value > 0)
+        self._whole("n_candidates", *CANDIDATES)
+
 
 @dataclass(frozen=True)
 class Entropy(Observer):
@@ -95,6 +140,9 @@ class Entropy(Observer):
 
     n_candidates: int = 100
 
+    def __post_init__(self) -> None:
+        self._whole("n_candidates", *CANDIDATES)
+
 
 @dataclass(frozen=True)
 class MeanStd(Observer):
@@ -104,6 +152,9 @@ class MeanStd(Observer):
     title: ClassVar[str] = "mean ± k standard deviations"
 
     n_sigmas: float = 4.0
+
+    def __post_init__(self) -> None:
+        self._number("n_sigmas", "above 0", lambda value: value > 0)
 
 
 POLICIES: Mapping[str, type[Observer]] = {
@@ -118,7 +169,7 @@ def observer_of(value: object) -> Observer:
     if isinstance(value, Observer):
         return value
     if not isinstance(value, str):
-        raise QuantTypeError(f"observer must be a name such as 'mse' or one such as Percentile(99.9), got {value!r:.80}")
+        raise QuantTypeError(f"observer must be a name such as 'mse', or a policy such as MSE(), got {value!r:.80}")
     found = _TEXT.fullmatch(value)
     name = found.group(1) if found else value
     kind = POLICIES[choose_from("observer", ALIASES.get(name, name), POLICIES)]
@@ -140,4 +191,4 @@ def _arguments(text: str) -> tuple[list[float], dict[str, float]]:
             str(each.arg): ast.literal_eval(each.value) for each in call.keywords
         }
     except (SyntaxError, ValueError, AssertionError):
-        raise QuantValueError(f"observer parameters must be numbers, as in percentile(99.9), got ({text:.60})") from None
+        raise QuantValueError(f"observer parameters must be numbers, as in 'lp(p=2.4)', got {text[:60]!r}") from None

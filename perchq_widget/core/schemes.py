@@ -19,6 +19,7 @@ from .grids import (
     float_grid,
     integer_grid,
 )
+from .observers import observer_of
 
 SCHEMES = ("affine", "symmetric")
 GRANULARITIES = ("channel", "tensor", "group", "block", "token")
@@ -33,7 +34,8 @@ class QuantScheme:
     ``scheme`` is "affine" or "symmetric". ``granularity`` is "channel", "tensor", "group" (``group_size`` consecutive
     elements of a channel), "block" (``group_size`` = (rows, columns) of a matrix) or "token" (one scale per row of the
     last axis). ``scale_rule`` names how a float or shared-scale format takes its scale from the largest magnitude.
-    ``clip_ratio`` in (0, 1] shrinks the observed range before the scale is taken from it.
+    ``observer`` is how the range is taken from the data: a policy or its text, kept as text ("percentile(99.5)").
+    ``clip_ratio`` in (0, 1] shrinks that range before the scale is taken from it.
     """
 
     dtype: str = "qint8"
@@ -58,6 +60,7 @@ class QuantScheme:
             if not isinstance(getattr(self, name), (bool, np.bool_)):
                 raise QuantTypeError(f"{name} must be True or False, got {getattr(self, name)!r}")
             object.__setattr__(self, name, bool(getattr(self, name)))
+        object.__setattr__(self, "observer", str(observer_of(self.observer)))
         check_clip_ratio(self.clip_ratio)
         object.__setattr__(self, "clip_ratio", float(self.clip_ratio))
         object.__setattr__(self, "group_size", check_group_size(self.granularity, self.group_size))
