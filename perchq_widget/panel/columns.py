@@ -66,18 +66,18 @@ class Columns:
             return np.stack([bottom, tops, tops, bottom], axis=1).ravel()
         return np.concatenate([[floor], np.repeat(tops, 2), [floor]])
 
-    def lines_x(self, gaps: bool = True) -> Floats:
+    def lines_x(self) -> Floats:
         """Where the points of :meth:`lines_y` stand."""
         left, right = self._edges
-        return np.stack([left, right, right] if gaps else [left, right], axis=1).ravel()
+        return np.stack([left, right, right] if self.apart else [left, right], axis=1).ravel()
 
-    def lines_y(self, values: Floats, foot: float, gaps: bool = True) -> Floats:
-        """A stroke across each column at its value, none where it is NaN; without ``gaps`` neighbours are joined.
+    def lines_y(self, values: Floats, foot: float) -> Floats:
+        """A stroke across each column at its value, joined where columns touch; none where it is NaN.
 
         bqplot puts a label of its own at the last point: that is finite, at ``foot`` where nothing is to be drawn.
         """
-        none = np.full_like(values, np.nan)
-        y = np.stack([values, values, none] if gaps else [values, values], axis=1).ravel()
+        gap = np.full_like(values, np.nan)
+        y = np.stack([values, values, gap] if self.apart else [values, values], axis=1).ravel()
         y[-1] = values[-1] if np.isfinite(values[-1]) else foot
         return y
 

@@ -115,8 +115,7 @@ class OverviewChart:
         self._base.visible = drawn.baseline is not None
         if drawn.baseline is not None:
             lowest = drawn.columns.lowest(heights_of(drawn.baseline, ends))
-            gaps = drawn.columns.apart
-            redraw(self._base, drawn.columns.lines_x(gaps), drawn.columns.lines_y(lowest, ends[0], gaps))
+            redraw(self._base, drawn.columns.lines_x(), drawn.columns.lines_y(lowest, ends[0]))
 
     def _draw_names(self, drawn: Drawn, ends: Ends) -> None:
         """Names of the worst channels in a row, and a line from each to its bar; always as many, see NumberLine."""

@@ -82,13 +82,14 @@ class RangeChart:
         m.set_axis(self._y, *ends)
         self.picking.cover(ranges.low.size, *ends)
         columns, (foot, top) = ranges.columns, ends
-        x = columns.lines_x(columns.apart)
+        x = columns.lines_x()
         band = [columns.highest(ranges.high), columns.lowest(ranges.low)]
-        redraw(self._band, x, [columns.lines_y(np.clip(each, foot, top), foot, columns.apart) for each in band])
+        redraw(self._band, x, [columns.lines_y(np.clip(each, foot, top), foot) for each in band])
         self._codes.visible = ranges.codes_fit
         if ranges.codes is not None and ranges.codes_fit:
             codes = [columns.lowest(ranges.codes[0]), columns.highest(ranges.codes[1])]
-            redraw(self._codes, columns.lines_x(), [columns.lines_y(_inside(each, ends), foot) for each in codes])
+            self._codes.stroke_width = 2.0 if columns.apart else 0.8  # between neighbours it rises and falls
+            redraw(self._codes, x, [columns.lines_y(_inside(each, ends), foot) for each in codes])
         self._draw_beyond(ranges, ends)
         self._title.value = _title(ranges)
         self._legend.value = _legend(ranges)
