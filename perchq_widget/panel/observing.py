@@ -6,7 +6,6 @@ from dataclasses import fields
 
 from ..core.errors import QuantError, QuantValueError
 from ..core.observers import POLICIES, observer_of
-from ..report.text import shorten
 
 _LONGEST = 200
 
@@ -24,7 +23,12 @@ def has_parameters(observer: str) -> bool:
 def parameters_text(observer: str) -> str:
     """All parameters with their values, as in ``"p=2.4, n_candidates=100"``; "" for a policy that has none."""
     policy = observer_of(observer)
-    return ", ".join(f"{each.name}={getattr(policy, each.name)!r}" for each in fields(policy))
+    return ", ".join(f"{each.name}={_digits(getattr(policy, each.name))}" for each in fields(policy))
+
+
+def _digits(value: float) -> str:
+    short = f"{value:g}"
+    return short if float(short) == value else repr(value)
 
 
 def with_parameters(observer: str, text: str) -> str:
@@ -38,10 +42,10 @@ def with_parameters(observer: str, text: str) -> str:
     try:
         return str(observer_of(f"{name}({text})"))
     except QuantError as error:
-        said = str(error)
-        usual = parameters_text(name)
-        hint = "" if usual in said else f"; {name} takes numbers as in {usual}, got {shorten(text, 40)!r}"
-        raise QuantValueError(said if said.startswith("observer") and not hint else f"observer: {said}{hint}") from None
+        said = str(error) if str(error).startswith("observer") else f"observer: {error}"
+        named = not has_parameters(name) or any(each.name in said for each in fields(POLICIES[name]))
+        hint = "" if named else f"; {name} takes numbers as in {parameters_text(name)}"
+        raise QuantValueError(f"{said}{hint}") from None
 
 
 def check_parameters(observer: str, text: str) -> None:

@@ -28,6 +28,13 @@ class UnknownSettingError(QuantError, AttributeError):
     """The state has no trait of that name; the message names the nearest."""
 
 
+class _ObserverText(t.TraitType[str, object]):
+    """A policy or its text, kept as the text."""
+
+    def validate(self, obj: object, value: object) -> str:
+        return str(observer_of(value))
+
+
 class PanelState(t.HasTraits):
     """The user's intent: every control writes one of these traits, and so may Python.
 
@@ -64,7 +71,7 @@ class PanelState(t.HasTraits):
     reduce_range = t.Bool(False)
     narrow_range = t.Bool(False)
     convention = t.Unicode("pytorch")
-    observer = t.Any("minmax")
+    observer = _ObserverText("minmax")
     observer_text = t.Unicode(None, allow_none=True)
     clip_ratio = t.Float(1.0)
     baseline = t.Unicode(None, allow_none=True)
@@ -106,10 +113,6 @@ class PanelState(t.HasTraits):
     @t.validate("convention")
     def _known_convention(self, proposal: Any) -> str:
         return choose_from("convention", proposal["value"], CONVENTIONS)
-
-    @t.validate("observer")
-    def _known_observer(self, proposal: Any) -> str:
-        return str(observer_of(proposal["value"]))
 
     @property
     def bits(self) -> int | None:

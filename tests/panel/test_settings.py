@@ -13,6 +13,8 @@ from perchq_widget.core.conventions import CONVENTIONS, conventions_with, why_no
 from perchq_widget.core.defaults import settled
 from perchq_widget.core.errors import QuantError
 from perchq_widget.core.grids import DTYPES, INTEGER_DTYPES
+from perchq_widget.core.observers import MSE, POLICIES, Percentile
+from perchq_widget.panel.controls import HIDDEN
 from perchq_widget.panel.menus import conventions_for, dtype_label, hidden_controls, menus, settings_of
 from perchq_widget.panel.moves import MOVED, followed, scale_rules, scheme_of
 from perchq_widget.panel.opening import opened
@@ -213,9 +215,11 @@ def test_only_controls_that_apply_are_shown(alive: set[str]) -> None:
     panel = pq.show(X)
 
     def hidden() -> set[str]:
-        return {name for name, place in panel.controls._places.items() if "perchq-hidden" in place._dom_classes}
+        places = panel.controls._places
+        return {name for name in panel.controls.names if name not in places or HIDDEN in places[name]._dom_classes}
 
     assert hidden() == {"group_size", "scale_rule"}
+    assert not {"group_size", "scale_rule", "parameters"} & set(panel.controls.fields)  # made when first shown
     panel.state.group_size = 64
     assert "group_size" not in hidden()
     panel.state.granularity = "channel"
@@ -319,3 +323,175 @@ def test_blocks_need_a_matrix_and_say_so_beside_the_granularity(alive: set[str])
     panel.state.convention = "torchao"
     panel.state.group_size = (2, 2)
     assert "needs a matrix" in panel.controls.notes["granularity"].value
+
+
+def test_the_observer_is_a_policy_or_its_text(alive: set[str]) -> None:
+    del alive
+    panel = pq.show(X)
+    for given, kept in ((Percentile(99), "percentile(99)"), ("mse", "mse"), (MSE(50), "mse(50)"), ("kl", "entropy")):
+        panel.state.observer = given
+        assert panel.state.observer == kept
+        assert panel.report.scheme.observer == kept
+        assert panel.report.table["scale"].equals(pq.analyze(X, observer=given).table["scale"])
+    for bad in ("median", 3, None, "mse(n=4)", "percentile(200)"):
+        with pytest.raises(QuantError, match="observer"):
+            panel.state.observer = bad
+        assert panel.state.observer == "entropy"
+    assert pq.show(X, observer=Percentile(99)).state.observer == "percentile(99)"
+
+
+def test_an_observer_is_chosen_and_its_parameters_typed(alive: set[str]) -> None:
+    del alive
+    panel = pq.show(X)
+    field = panel.controls.fields["observer"]
+    assert [value for _, value in field.options] == list(POLICIES)
+    assert "parameters" not in panel.controls.fields
+    field.value = "lp"
+    text = panel.controls.fields["parameters"]
+    assert text.value == "p=2.4, n_candidates=100"
+    all_three = {"2": "lp(2)", "n_candidates=50": "lp(n_candidates=50)", "3, 20": "lp(3, n_candidates=20)"}
+    for typed, kept in all_three.items():
+        text.value = typed
+        assert panel.state.observer == kept
+        assert panel.report.scheme.observer == kept
+    panel.state.observer = Percentile(99.5)
+    assert text.value == "percentile=99.5"
+    assert field.value == "percentile"
+    field.value = "minmax"
+    assert HIDDEN in text._dom_classes
+    field.value = "mse"
+    assert HIDDEN not in text._dom_classes
+
+
+def test_parameters_that_are_none_stay_with_their_reason(alive: set[str]) -> None:
+    del alive
+    panel = pq.show(X, observer="percentile")
+    text, note = panel.controls.fields["parameters"], panel.controls.notes["observer"]
+    for typed in ("<b>", "30", "n=3", "1, 2", "99) + f(1", "9" * 300):
+        text.value = typed
+        assert text.value == typed
+        assert "observer" in note.value
+        assert "<b>" not in note.value
+        assert panel.view.stale
+        assert panel.state.observer == "percentile"
+    text.value = "99"
+    assert panel.view.problem is None
+    assert panel.report.scheme.observer == "percentile(99)"
+    text.value = "abc"
+    panel.controls.fields["observer"].value = "mse"
+    assert panel.view.problem is None
+    assert text.value == "n_candidates=100"
+
+
+def test_observers_are_refused_where_the_table_refuses_them(alive: set[str]) -> None:
+    del alive
+    panel = pq.show(X, convention="torchao", group_size=64)
+    menu = panel.view.menus["observer"]
+    for choice in menu.choices:
+        refused = why_not(scheme_of({**settings_of(panel.state.intent()), "observer": choice.value}))
+        assert bool(choice.reason) == (refused is not None), choice
+    assert any(choice.reason for choice in menu.choices)
+    panel.controls.fields["observer"].value = "mse"
+    assert "choose observer" in panel.controls.notes["observer"].value
+    panel.state.granularity = "channel"
+    assert panel.view.problem is None
+    assert panel.view.menus["granularity"].reason("group") != ""
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_every_format_is_one_click_from_a_searched_range(dtype: str) -> None:
+    """A format that takes no other observer brings the usual one; the others keep the one in use."""
+    state, _ = opened(X, {})
+    state.observer = Percentile(99)
+    state.dtype = dtype
+    assert why_not(scheme_of(settings_of(state.intent()))) is None
+    assert state.observer == ("percentile(99)" if "observer" not in hidden_controls(state.intent()) else "minmax")
+
+
+def test_bits_move_between_integers_of_one_sign(alive: set[str]) -> None:
+    del alive
+    panel = pq.show(X, convention="compressed-tensors", scheme="symmetric")
+    slider = panel.controls.fields["bits"]
+    assert [value for _, value in slider.options] == [2, 3, 4, 5, 6, 7, 8, 16]
+    assert [label for label, _ in slider.options if "✕" in label] == ["16 bits ✕"]
+    for bits in (7, 4, 2, 8):
+        slider.value = bits
+        assert panel.state.dtype == ("qint8" if bits == 8 else f"int{bits}")
+        assert panel.report.scheme.dtype == panel.state.dtype
+    panel.state.dtype = "uint4"
+    panel.state.bits = 8
+    assert panel.state.dtype == "quint8"
+    assert slider.value == 8
+    panel.state.dtype = "float8_e5m2"
+    assert panel.state.bits is None
+    assert HIDDEN in panel.controls._places["bits"]._dom_classes
+    with pytest.raises(QuantError, match="bits is the width of integers"):
+        panel.state.bits = 4
+    panel.state.dtype = "int4"
+    for bad in (9, 0, "4", True, None, 4.5):
+        with pytest.raises(QuantError, match="bits must be one of"):
+            panel.state.bits = bad
+    assert panel.state.dtype == "int4"
+
+
+def test_bits_pass_those_that_the_runtime_does_not_have(alive: set[str]) -> None:
+    """A width moves nothing else: on the way from 8 to 4 the runtime stays, and says what it does not have."""
+    del alive
+    panel = pq.show(X, convention="onnxruntime")
+    slider = panel.controls.fields["bits"]
+    assert [value for label, value in slider.options if "✕" not in label] == [4, 8, 16]
+    assert "2, 3, 5, 6, 7: onnxruntime has no such integers" in panel.controls.notes["bits"].value
+    for bits in (7, 6, 5):
+        slider.value = bits
+        assert panel.state.convention == "onnxruntime"
+        assert f"onnxruntime has no int{bits}; choose convention" in panel.controls.notes["dtype"].value
+        assert slider.value == bits
+    slider.value = 4
+    assert panel.view.problem is None
+    assert (panel.state.dtype, panel.state.convention) == ("int4", "onnxruntime")
+
+
+def test_lines_have_bits_too(panel: Any) -> None:
+    panel.controls.fields["bits"].value = 4
+    assert panel.report.scheme.dtype == "int4"
+    assert "observer" not in panel.controls.fields
+
+
+def test_the_clip_ratio_is_slid_or_typed(alive: set[str]) -> None:
+    del alive
+    panel = pq.show(X)
+    slider, number = panel.controls.fields["clip_ratio"], panel.controls.fields["ratio"]
+    assert (slider.step, number.step, slider.continuous_update) == (0.005, 0.005, True)
+    assert number.description == "Clip ratio"
+    number.value = 0.9973
+    assert panel.report.scheme.clip_ratio == 0.9973
+    slider.value = 0.5
+    assert number.value == 0.5
+    panel.state.clip_ratio = 0.25
+    assert (slider.value, number.value) == (0.25, 0.25)
+
+
+def test_reset_takes_settings_and_filters_back_and_leaves_work(alive: set[str]) -> None:
+    del alive
+    panel = pq.show(X, observer="percentile(99)")
+    panel.pin("mine")
+    panel.state.observer, panel.state.bits, panel.state.find = "mse", 4, "3"
+    panel.state.finding = "outliers"
+    panel.controls.fields["parameters"].value = "none"
+    panel.controls.reset.click()
+    assert (panel.state.observer, panel.state.dtype, panel.state.find) == ("percentile(99)", "qint8", "")
+    assert (panel.state.finding, panel.state.observer_text) == (None, None)
+    assert (panel.state.baseline, [pin.name for pin in panel.pins]) == ("mine", ["mine"])
+    assert panel.view.problem is None
+    assert "pins and the baseline stay" in panel.controls.reset.tooltip
+
+
+def test_every_input_has_a_label_and_says_what_it_does(alive: set[str]) -> None:
+    del alive
+    panel = pq.show(X, dtype="mxfp4", observer="minmax")
+    panel.state.dtype = "qint8"
+    panel.state.group_size = 64
+    panel.state.granularity, panel.state.observer = "channel", "lp"
+    for name, field in panel.controls.fields.items():
+        assert field.description or name == "clip_ratio", name  # the number beside the slider is labelled
+        assert field.tooltip or field.tooltips, name
