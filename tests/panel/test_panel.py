@@ -134,7 +134,7 @@ def test_infinite_sqnr_is_drawn_inside_and_named(alive: set[str]) -> None:
     assert "without error" in panel.overview._legend.value
 
 
-def test_coordinates_are_float64_and_agree(sent: list[dict[str, Any]], alive: set[str]) -> None:
+def test_coordinates_are_floats_and_agree(sent: list[dict[str, Any]], alive: set[str]) -> None:
     del alive
     panel = pq.show(weight(64, 100))
     lengths: list[tuple[int, int]] = []
@@ -142,7 +142,7 @@ def test_coordinates_are_float64_and_agree(sent: list[dict[str, Any]], alive: se
     values.observe(lambda _: lengths.append((values.x.size, values.y.size)), ["x", "y"])
     sent.clear()
     panel.state.channel = "5"
-    assert values.x.dtype == values.y.dtype == np.float64
+    assert values.x.dtype.kind == values.y.dtype.kind == "f"  # bqplot would cut integers to 32 bits
     assert all(x == y for x, y in lengths)
     assert sum(message["comm"] == values.model_id for message in sent) == 1
 
