@@ -107,9 +107,12 @@ def _verdict(able: list[Baked], won: list[int]) -> str:
 def table_html(able: list[Baked], in_use: str) -> str:
     """The observers that the settings have, one a row, each with a path of where along the channels it is best."""
     best, top = winners(able), max(each.sqnr_db for each in able)
+    won = [best == place for place in range(len(able))]
+    charts = _charts([wins_along(each, _RUNS) for each in won])
     head = "".join(f'<th scope="col">{text}</th>' for text in _HEADS)
     rows = "".join(
-        _row_html(each, best == place, each.name == in_use, each.sqnr_db == top) for place, each in enumerate(able)
+        _row_html(each, wins, chart, each.name == in_use, each.sqnr_db == top)
+        for each, wins, chart in zip(able, won, charts, strict=True)
     )
     key = (
         '<caption><b class="perchq-pick">◆</b> in use · ★ highest overall SQNR · channels that several win alike '
@@ -120,7 +123,7 @@ def table_html(able: list[Baked], in_use: str) -> str:
     )
 
 
-def _row_html(baked: Baked, won: Any, in_use: bool, leads: bool) -> str:
+def _row_html(baked: Baked, won: Any, chart: str, in_use: bool, leads: bool) -> str:
     mark, css_class = ("◆", ' class="selected"') if in_use else ("", "")
     n_won, title = int(won.sum()), observer_of(baked.name).title
     worst = f"{decibels(baked.worst_sqnr_db)}<br><small>{escape(shorten(baked.worst_channel, 18))}</small>"
@@ -129,16 +132,20 @@ def _row_html(baked: Baked, won: Any, in_use: bool, leads: bool) -> str:
         f"<td>{'★ ' if leads else ''}{escape(decibels(baked.sqnr_db))}</td><td>{worst}</td>"
         f"<td>{escape(decibels(baked.median_sqnr_db))}</td><td>{short_number(baked.clipped_pct, 3)} %</td>"
         f"<td>{n_won:,}<br><small>{short_number(100 * n_won / won.size, 3)} %</small></td>"
-        f"<td>{1000 * baked.seconds:,.0f} ms</td><td>{_chart(baked.name, won, n_won)}</td></tr>"
+        f"<td>{1000 * baked.seconds:,.0f} ms</td><td>{chart}</td></tr>"
     )
 
 
-def _chart(name: str, won: Any, n_won: int) -> str:
-    """One path: the share of channels won, along the channels from the first to the last."""
-    shares = wins_along(won, _RUNS)
-    path = "".join(f"V{_HEIGHT * (1 - share):.4g}h1" for share in shares.tolist())
-    label = escape(f"{name} is best for {n_won:,} of {won.size:,} channels")
+def _charts(shares: list[Any]) -> list[str]:
+    """One path each: the share of neighbouring channels won, from the first channel to the last, on one scale."""
+    top = max(float(each.max()) for each in shares)
+    return [_chart(each / top) for each in shares]
+
+
+def _chart(heights: Any) -> str:
+    """Drawn for the eye alone: the number of channels stands beside it."""
+    path = "".join(f"V{_HEIGHT * (1 - height):.4g}h1" for height in heights.tolist())
     return (
-        f'<svg viewBox="0 0 {shares.size} {_HEIGHT}" preserveAspectRatio="none" role="img" aria-label="{label}">'
+        f'<svg viewBox="0 0 {heights.size} {_HEIGHT}" preserveAspectRatio="none" aria-hidden="true">'
         f'<path d="M0 {_HEIGHT}{path}V{_HEIGHT}z"/></svg>'
     )

@@ -158,8 +158,13 @@ _SHEET = """
 .perchq-panel .perchq-chip .jupyter-button:hover { background: #CC79A733; }
 .perchq-panel .perchq-chip .perchq-small:has(i) { width: 28px; }
 .perchq-bakeoff .perchq-stack { min-width: 720px; }
+.perchq-comparison > .perchq-row-of-controls > .jupyter-button { flex: none; }
+@container (max-width: 760px) {
+  .perchq-bakeoff .perchq-stack { min-width: 540px; }
+  .perchq-baked th:nth-child(5), .perchq-baked td:nth-child(5), .perchq-baked th:nth-child(8),
+  .perchq-baked td:nth-child(8), .perchq-baked tbody th br, .perchq-baked tbody th small { display: none; } }
 .perchq-compared small { color: var(--pq-muted); font-weight: 400; font-size: 11px; }
-.perchq-baked svg { display: block; width: 100%; min-width: 96px; height: 24px; fill: #0072B2;
+.perchq-baked svg { display: block; width: 100%; min-width: 72px; height: 24px; fill: #0072B2;
   border-bottom: 1px solid var(--pq-line); }
 [data-jp-theme-light="false"] .perchq-baked svg { fill: #56B4E9; }
 .perchq-explain ol { margin: 4px 0; padding-left: 30px; } .perchq-explain li { margin-bottom: 4px; }
