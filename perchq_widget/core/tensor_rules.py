@@ -79,7 +79,7 @@ def _value_hits(observed: ChannelRanges, errors: ChannelErrors, top: Floats, qpa
 
 
 def _error_hits(errors: ChannelErrors, qparams: Parameters, zero: Floats, overflow: Floats) -> list[Hit]:
-    zeroed = errors.zeroed_pct
+    zeroed = errors.zeroed_pct  # 0 while it has not been counted
     off_grid = (zero < qparams.quant_min) | (zero > qparams.quant_max)
     return [
         Hit("zero-off-grid", "warning", off_grid, zero,
