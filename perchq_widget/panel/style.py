@@ -9,10 +9,10 @@ TALL_PX = 36  # two lines of small text
 _SHEET = """
 .perchq-panel { container-type: inline-size; color: var(--jp-content-font-color1, #222); font-size: 13px;
   --pq-line: var(--jp-border-color2, #ddd); --pq-soft: var(--jp-layout-color2, #f3f3f3);
-  --pq-muted: var(--jp-content-font-color2, #666); --pq-clip: #B84C00; --pq-weak: #946200; --pq-pick: #A8487F;
-  --pq-bad: var(--jp-error-color1, #c62828); --pq-good: var(--jp-success-color1, #2e7d32); width: 100%; }
-[data-jp-theme-light="false"] .perchq-panel { --pq-clip: #FF8A3D; --pq-weak: #F0B429; --pq-pick: #E39CC4;
-  --pq-bad: #ff8a80; --pq-good: #81c784; }
+  --pq-muted: #595959; --pq-clip: #A34300; --pq-weak: #7A5100; --pq-pick: #A0407A;
+  --pq-bad: #B3261E; --pq-good: #1F6E25; width: 100%; }
+[data-jp-theme-light="false"] .perchq-panel { --pq-muted: #BDBDBD; --pq-clip: #FF9F5C; --pq-weak: #F0B429;
+  --pq-pick: #E9AACD; --pq-bad: #FF8A80; --pq-good: #81C784; }
 [data-jp-theme-light="false"] .perchq-figure path[style*="stroke: rgb(0, 114, 178)"] { stroke: #56B4E9 !important; }
 [data-jp-theme-light="false"] .perchq-figure path[style*="fill: rgb(0, 114, 178)"] { fill: #56B4E9 !important; }
 [data-jp-theme-light="false"] .perchq-figure path[style*="stroke: rgb(86, 180, 233)"] { stroke: #B4E2FA !important; }
@@ -34,6 +34,7 @@ _SHEET = """
 @container (min-width: 960px) {
   .perchq-body { grid-template-columns: 316px minmax(0, 1fr); gap: 16px; }
   .perchq-charts { grid-template-columns: minmax(0, 1fr) minmax(0, 1fr); } }
+.perchq-charts > :empty { display: none; }
 .perchq-controls { display: grid; grid-template-columns: minmax(0, 1fr); gap: 2px 20px; align-items: start; }
 @container (min-width: 520px) and (max-width: 959px) {
   .perchq-side > .perchq-controls, .perchq-side > .perchq-input { align-self: stretch; }
@@ -103,6 +104,19 @@ _SHEET = """
 .perchq-input > .widget-textarea > .widget-label { position: absolute; width: 1px; height: 1px; overflow: hidden;
   clip-path: inset(50%); }
 .perchq-table-box { overflow-x: auto; }
+.perchq-panel .perchq-sr { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%);
+  white-space: nowrap; }
+.perchq-channels { overflow: visible; gap: 2px; }
+.perchq-bar .widget-label { width: auto !important; margin-right: 4px; }
+.perchq-bar .widget-inline-hbox { width: auto; }
+.perchq-bar .widget-text:not(:has(input[type="number"])) > input { width: 132px; flex: none; }
+.perchq-bar .widget-text:has(input[type="number"]) > input { width: 60px; flex: none; }
+.perchq-bar .widget-dropdown > select { width: 132px; flex: none; }
+.perchq-place { font-variant-numeric: tabular-nums; margin-right: 8px; }
+.perchq-copy { overflow: visible; } .perchq-copy > .jupyter-button { width: auto; align-self: flex-start; }
+.perchq-copy textarea { width: 100%; box-sizing: border-box; font: 12px var(--jp-code-font-family, monospace);
+  color: inherit; background: var(--jp-layout-color0, #fff); border: 1px solid var(--pq-line); }
+.perchq-outdated { opacity: 0.75; }
 .perchq-stack { display: grid; width: max-content; min-width: 100%; overflow: visible; }
 .perchq-stack > * { grid-area: 1 / 1; margin: 0; width: auto; }
 .perchq-table { border-collapse: separate; border-spacing: 0; width: 100%; font-variant-numeric: tabular-nums; }
@@ -125,11 +139,15 @@ _SHEET = """
 .perchq-table td.clipped:first-child, .perchq-clip { color: var(--pq-clip); font-weight: 700; }
 .perchq-table td.selected { font-weight: 700; box-shadow: inset 0 1px var(--pq-pick), inset 0 -1px var(--pq-pick); }
 .perchq-pick { color: var(--pq-pick); }
+.perchq-table td.better { color: var(--pq-good); } .perchq-table td.worse { color: var(--pq-bad); }
 .perchq-panel .perchq-rows { padding-top: HEADpx; overflow: visible; z-index: 1; align-self: start; }
 .perchq-panel .perchq-rows .jupyter-button { height: ROWpx; line-height: ROWpx; width: 100%; margin: 0; padding: 0;
   background: transparent; border: 0; box-shadow: none; flex: none; }
 .perchq-panel .perchq-rows .jupyter-button:hover { background: #CC79A733; }
 .perchq-panel .perchq-rows .jupyter-button:focus-visible { outline: 2px solid var(--pq-pick); outline-offset: -2px; }
+.perchq-panel .jupyter-button:focus-visible, .perchq-panel input:focus-visible, .perchq-panel select:focus-visible,
+.perchq-panel textarea:focus-visible, .perchq-panel summary:focus-visible, .perchq-panel .noUi-handle:focus-visible {
+  outline: 2px solid var(--pq-pick); outline-offset: 1px; }
 .perchq-comparison { border: 1px solid var(--pq-line); border-radius: 4px; padding: 6px 10px; gap: 4px;
   overflow: visible; }
 .perchq-comparison > .perchq-row-of-controls { justify-content: space-between; flex-wrap: nowrap; }
