@@ -125,7 +125,7 @@ def suggested_axis(shape: tuple[int, ...]) -> tuple[int, str]:
 
 
 def open_source(obj: object) -> TensorSource:
-    """The tensors of a file (.npy, .npz, .safetensors), mapping, state dict, torch module or single array.
+    """The tensors of a file (.npy, .npz, .safetensors), mapping, state dict, torch module, record or single array.
 
     A source is returned as it is. QuantValueError for a file that is missing, of another kind or malformed;
     QuantTypeError for an object that holds no tensors.
@@ -135,6 +135,8 @@ def open_source(obj: object) -> TensorSource:
 
     if isinstance(obj, TensorSource):
         return obj
+    if isinstance(obj, TensorRecord):
+        return TensorSource([obj], name=obj.name, kind="one tensor")
     if isinstance(obj, (str, os.PathLike)):
         return _open_file(Path(obj))
     if is_torch(obj, "nn.Module"):

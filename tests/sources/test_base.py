@@ -89,3 +89,10 @@ def test_files_that_are_missing_or_of_another_kind(tmp_path: Path) -> None:
         path.touch()
         with pytest.raises(QuantValueError, match=words):
             open_source(path)
+
+
+def test_one_record_is_a_source_of_itself() -> None:
+    record = open_source(MODEL)["conv1.weight"]
+    source = open_source(record)
+    assert dict(source) == {"conv1.weight": record}
+    assert source["conv1.weight"].read() is MODEL["conv1.weight"]
