@@ -24,11 +24,11 @@ class Kit:
 
     def html(self, css_class: str = "", value: str = "") -> Any:
         """A piece of HTML; an empty one takes no room (see the style sheet)."""
-        return _classed(w.HTML(value, layout=self._layout, style=self._html_style), css_class)
+        return self._made(w.HTML, css_class, value=value, style=self._html_style)
 
     def button(self, act: Callable[[], None] | None = None, css_class: str = "", **options: Any) -> Any:
         """A button that calls ``act`` when pressed."""
-        made = _classed(w.Button(layout=self._layout, style=self._button_style, **options), css_class)
+        made = self._made(w.Button, css_class, style=self._button_style, **options)
         if act is not None:
             made.on_click(lambda _button: act())
         return made
@@ -37,18 +37,16 @@ class Kit:
         """An input of the class ``kind`` with room for its label; all of a kind share one style."""
         if kind not in self._field_styles:
             self._field_styles[kind] = kind.class_traits()["style"].klass(description_width="104px")
-        return _classed(kind(layout=self._layout, style=self._field_styles[kind], **options), css_class)
+        return self._made(kind, css_class, style=self._field_styles[kind], **options)
 
     def column(self, children: Iterable[Any], css_class: str = "") -> Any:
         """Widgets below one another."""
-        return _classed(w.VBox(list(children), layout=self._layout), css_class)
+        return self._made(w.VBox, css_class, children=list(children))
 
     def row(self, children: Iterable[Any], css_class: str = "perchq-row-of-controls") -> Any:
         """Widgets beside one another, in as many lines as it takes."""
-        return _classed(w.HBox(list(children), layout=self._layout), css_class)
+        return self._made(w.HBox, css_class, children=list(children))
 
-
-def _classed(widget: Any, names: str) -> Any:
-    for name in names.split():
-        widget.add_class(name)
-    return widget
+    def _made(self, kind: Any, css_class: str, **traits: Any) -> Any:
+        # With the others: a class that is added afterwards is a message of its own.
+        return kind(layout=self._layout, _dom_classes=tuple(css_class.split()), **traits)

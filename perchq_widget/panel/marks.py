@@ -120,13 +120,11 @@ def set_axis(
 
 def figure(marks: Sequence[Any], axes: Sequence[Any], *, height: int, left: int = 62) -> Any:
     """A figure as wide as its place in the panel."""
-    made = bq.Figure(
+    return bq.Figure(
         marks=list(marks), axes=list(axes), display_toolbar=False, padding_x=0.0, padding_y=0.0,
         fig_margin={"top": 8, "bottom": 44, "left": left, "right": 16},
-        layout=w.Layout(width="100%", height=f"{height}px", min_width="0"),
+        layout=w.Layout(width="100%", height=f"{height}px", min_width="0"), _dom_classes=("perchq-figure",),
     )
-    made.add_class("perchq-figure")
-    return made
 
 
 def bars(y: Floats, floor: float) -> tuple[Floats, Floats]:
