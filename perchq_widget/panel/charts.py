@@ -77,16 +77,32 @@ def round_ends(low: float, high: float, room: float = 0.0, *, zero: bool = False
 
 
 def steady_ends(last: Ends | None, new: Ends) -> Ends:
-    """``last`` while ``new`` ends lie in it and are at least half as far apart: an axis that jumps cannot be read."""
-    if last is None or new[0] < last[0] or new[1] > last[1] or new[1] - new[0] < 0.5 * (last[1] - last[0]):
+    """``last`` while ``new`` ends lie in it and are at least half as far apart: an axis that jumps cannot be read.
+
+    Where they leave it at an end, half as much again is added there, for what moves goes on; but not beyond 0.
+    """
+    if last is None or new[1] - new[0] < 0.5 * (last[1] - last[0]):
         return new
-    return last
+    if last[0] <= new[0] and new[1] <= last[1]:
+        return last
+    (low, high), more = new, 0.5 * (new[1] - new[0])
+    step = m.round_step((high - low) / 6)
+    if new[0] < last[0]:
+        low = math.floor((new[0] - more) / step) * step
+    if new[1] > last[1]:
+        high = math.ceil((new[1] + more) / step) * step
+    low, high = m.drawable([max(low, 0.0) if new[0] >= 0 else low, min(high, 0.0) if new[1] <= 0 else high])
+    return low, high
 
 
-def redraw(mark: Any, x: npt.ArrayLike, y: npt.ArrayLike) -> None:
-    """Give a mark its coordinates in one message, as float32 where that is as good; what it has is not sent again."""
+def redraw(mark: Any, x: npt.ArrayLike, y: npt.ArrayLike, **looks: Any) -> None:
+    """Give a mark its coordinates in one message, as float32 where that is as good, and ``looks``, other traits.
+
+    What it has is not sent again.
+    """
     new = {"x": _light(x), "y": _light(y)}
     changed = {name: to for name, to in new.items() if not np.array_equal(getattr(mark, name), to, equal_nan=True)}
+    changed |= {name: to for name, to in looks.items() if getattr(mark, name) != to}
     if changed:
         with mark.hold_sync(), mark.hold_trait_notifications():
             for name, to in changed.items():
@@ -119,7 +135,7 @@ class Picking:
     def __init__(self, on: dict[str, Any], on_click: Callable[[float, float], None]) -> None:
         self._on_click = on_click
         self.line = m.path(on, m.PINK, stroke_width=2.0)
-        self.head = m.points(on, m.PINK, "diamond", 110)
+        self.head = m.points(on, m.PINK, "diamond", 80)
         self.hit = bq.Image(image=w.Image(value=_PIXEL, format="png"), scales=on)
         self.hit.on_element_click(self._clicked)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -65,6 +66,20 @@ class Columns:
             bottom = np.full_like(tops, floor)
             return np.stack([bottom, tops, tops, bottom], axis=1).ravel()
         return np.concatenate([[floor], np.repeat(tops, 2), [floor]])
+
+    @property
+    def interpolation(self) -> Literal["linear", "step-after"]:
+        """How a mark joins the points of :meth:`steps_y`."""
+        return "linear" if self.apart else "step-after"
+
+    def steps_x(self) -> Floats:
+        """Where the points of :meth:`steps_y` stand."""
+        left, right = self._edges
+        return self.bars_x() if self.apart else np.concatenate([left[:1], left, right[-1:], right[-1:]])
+
+    def steps_y(self, tops: Floats, floor: float) -> Floats:
+        """The outline of :meth:`bars_y` in half as many points where columns touch, joined by ``interpolation``."""
+        return self.bars_y(tops, floor) if self.apart else np.concatenate([[floor], tops, tops[-1:], [floor]])
 
     def lines_x(self) -> Floats:
         """Where the points of :meth:`lines_y` stand."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from . import marks as m
-from .charts import count
+from .charts import count, redraw
 from .columns import Columns, columns_of
 
 if TYPE_CHECKING:
@@ -44,9 +44,7 @@ class DeltaChart:
             self._n = deltas.size
             m.set_axis(self._x, -0.6, deltas.size - 0.4, 8, whole=True)
             m.set_xy(self._zero, [-0.6, deltas.size - 0.4], [0.0, 0.0])
-            m.set_xy(self._path, x, y)
-        else:
-            self._path.y = y.astype(self._path.y.dtype)
+        redraw(self._path, x, y)
         text = _legend(deltas, columns.per)
         if self._legend.value != text:
             self._legend.value = text

@@ -80,7 +80,7 @@ class OverviewChart:
             self._draw(view)
         assert self._ends is not None
         low, high = self._ends
-        self.picking.select(view.row, low, high - 0.6 * _ROOM / (1 + _ROOM) * (high - low))
+        self.picking.select(view.row, low, high - 0.68 * _ROOM / (1 + _ROOM) * (high - low))
 
     def _draw(self, view: PanelView) -> None:
         name_channels(self._x, view)
@@ -104,12 +104,12 @@ class OverviewChart:
         self._tops = np.where(np.isnan(tops), low, tops)
         upper = columns.highest(heights) if columns.per > 1 else tops
         rows = [
-            columns.bars_y(np.where(np.isnan(upper), low, upper), low),
-            columns.bars_y(np.where(clipped, low, self._tops), low),
-            columns.bars_y(np.where(clipped, self._tops, low), low),
-            columns.bars_y(np.where(clipped, low - 0.015 * unit, low - 0.055 * unit), low - 0.055 * unit),
+            columns.steps_y(np.where(np.isnan(upper), low, upper), low),
+            columns.steps_y(np.where(clipped, low, self._tops), low),
+            columns.steps_y(np.where(clipped, self._tops, low), low),
+            columns.steps_y(np.where(clipped, low - 0.015 * unit, low - 0.055 * unit), low - 0.055 * unit),
         ]
-        redraw(self._bars, columns.bars_x(), np.stack(rows))
+        redraw(self._bars, columns.steps_x(), np.stack(rows), interpolation=columns.interpolation)
 
     def _draw_baseline(self, drawn: Drawn, ends: Ends) -> None:
         self._base.visible = drawn.baseline is not None
@@ -129,7 +129,7 @@ class OverviewChart:
         tops = heights_of(drawn.sqnr, ends)[rows.astype(int)] + 0.03 * (high - low)
         names, at = placed_names(drawn)
         at, names = [*at, *[at[0]] * rest], [*names, *[""] * rest]
-        row, under = (high - part * _ROOM / (1 + _ROOM) * (high - low) for part in (0.22, 0.45))
+        row, under = (high - part * _ROOM / (1 + _ROOM) * (high - low) for part in (0.2, 0.42))
         redraw(self._worst, rows, tops)
         redraw(self._leaders, np.stack([at, rows], axis=1), np.stack([np.full(_NAMED, under), tops], axis=1))
         with self._labels.hold_sync(), self._labels.hold_trait_notifications():

@@ -88,8 +88,8 @@ class RangeChart:
         self._codes.visible = ranges.codes_fit
         if ranges.codes is not None and ranges.codes_fit:
             codes = [columns.lowest(ranges.codes[0]), columns.highest(ranges.codes[1])]
-            self._codes.stroke_width = 2.0 if columns.apart else 0.8  # between neighbours it rises and falls
-            redraw(self._codes, x, [columns.lines_y(_inside(each, ends), foot) for each in codes])
+            wide = 2.0 if columns.apart else 0.8  # between neighbours a joined line rises and falls
+            redraw(self._codes, x, [columns.lines_y(_inside(each, ends), foot) for each in codes], stroke_width=wide)
         self._draw_beyond(ranges, ends)
         self._title.value = _title(ranges)
         self._legend.value = _legend(ranges)
@@ -101,7 +101,8 @@ class RangeChart:
         if self._beyond.visible:
             columns, (low, high) = ranges.columns, ends
             foot = high - 0.03 * (high - low)
-            redraw(self._beyond, columns.bars_x(), columns.bars_y(np.where(columns.any(beyond), high, foot), foot))
+            y = columns.steps_y(np.where(columns.any(beyond), high, foot), foot)
+            redraw(self._beyond, columns.steps_x(), y, interpolation=columns.interpolation)
 
     def _clicked(self, x: float, _y: float) -> None:
         self._on_select(self.nearest(x))

@@ -20,8 +20,8 @@ class RecordingComm(BaseComm):
 
     sent: list[dict[str, Any]] = []  # noqa: RUF012 - one list for all, emptied by the fixture
 
-    def publish_msg(self, msg_type: str, data: Any = None, **_: Any) -> None:
-        self.sent.append({"type": msg_type, "comm": self.comm_id, "data": data})
+    def publish_msg(self, msg_type: str, data: Any = None, *, buffers: Any = None, **_: Any) -> None:
+        self.sent.append({"type": msg_type, "comm": self.comm_id, "data": data, "buffers": buffers or []})
 
 
 @pytest.fixture(autouse=True)

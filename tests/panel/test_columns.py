@@ -43,7 +43,8 @@ def test_missing_values_are_left_out_and_a_column_of_nothing_else_has_none() -> 
 def test_outlines_have_as_many_x_as_y_and_stay_within_the_channels(n: int) -> None:
     columns = columns_of(n)
     tops = np.arange(1.0, columns.size + 1)
-    for x, y in ((columns.bars_x(), columns.bars_y(tops, 0.0)), (columns.lines_x(), columns.lines_y(tops, 0.0))):
+    bars, steps = (columns.bars_x(), columns.bars_y(tops, 0.0)), (columns.steps_x(), columns.steps_y(tops, 0.0))
+    for x, y in (bars, steps, (columns.lines_x(), columns.lines_y(tops, 0.0))):
         assert x.shape == y.shape
         assert x.size <= 2 * MOST_COLUMNS + 2
         assert x.min() >= -0.5
@@ -51,7 +52,8 @@ def test_outlines_have_as_many_x_as_y_and_stay_within_the_channels(n: int) -> No
         assert (np.diff(x) >= 0).all()
         assert np.nanmax(y) == columns.size
         assert np.isfinite(y[-1])
-    assert columns.bars_y(tops, 0.0)[[0, -1]].tolist() == [0.0, 0.0]  # so that filling closes along the foot
+    for y in (bars[1], steps[1]):
+        assert y[[0, -1]].tolist() == [0.0, 0.0]  # so that filling closes along the foot
 
 
 @pytest.mark.parametrize("n", COUNTS)

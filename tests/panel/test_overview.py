@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -30,7 +31,7 @@ def test_each_bar_ends_at_its_channels_sqnr(n: int) -> None:
     panel = pq.show(weight(n, 64))
     sqnr = panel.report.table["sqnr_db"].to_numpy()
     good = rows_of(panel)["good"]
-    tops = good.reshape(-1, 4)[:, 1] if n <= 128 else good[1:-1:2]
+    tops = good.reshape(-1, 4)[:, 1] if n <= 128 else good[1:-2]
     np.testing.assert_allclose(tops, sqnr, rtol=1e-6)
     low, high = panel.overview._ends
     assert low <= sqnr.min()
@@ -41,9 +42,9 @@ def test_above_512_channels_the_worst_and_the_best_of_each_column_are_drawn() ->
     panel = pq.show(weight(4096, 16), dtype="int4")
     sqnr = panel.report.table["sqnr_db"].to_numpy().reshape(-1, 8)
     rows = rows_of(panel)
-    assert rows["good"].size == 2 * 512 + 2
-    np.testing.assert_allclose(rows["good"][1:-1:2], sqnr.min(axis=1), rtol=1e-6)
-    np.testing.assert_allclose(rows["highest"][1:-1:2], sqnr.max(axis=1), rtol=1e-6)
+    assert rows["good"].size == 512 + 3
+    np.testing.assert_allclose(rows["good"][1:-2], sqnr.min(axis=1), rtol=1e-6)
+    np.testing.assert_allclose(rows["highest"][1:-2], sqnr.max(axis=1), rtol=1e-6)
     assert "each column: 8 channels, lowest" in panel.overview._legend.value
     worst = int(sqnr[100].argmin()) + 800
     assert panel.overview.nearest(803.5, float(sqnr[100].min())) in range(776, 832)  # a finger is wider than a column
@@ -93,7 +94,7 @@ def test_names_neither_overlap_nor_leave_the_plot(worst: tuple[int, ...]) -> Non
     texts, centres = placed_names(drawn)
     pixels = sorted(((at + 0.6) * 350 / 64.2, text_width(text, 11)) for at, text in zip(centres, texts, strict=True))
     assert all(at - wide / 2 >= -0.01 and at + wide / 2 <= 350.01 for at, wide in pixels)
-    for (left, wide), (right, next_wide) in zip(pixels, pixels[1:], strict=False):
+    for (left, wide), (right, next_wide) in pairwise(pixels):
         assert right - left >= (wide + next_wide) / 2
 
 
@@ -106,8 +107,9 @@ def test_the_axis_begins_at_zero_unless_that_wastes_too_much() -> None:
 
 def test_the_axis_stays_while_values_move_a_little() -> None:
     assert steady_ends((0.0, 50.0), (0.0, 40.0)) == (0.0, 50.0)
-    assert steady_ends((0.0, 50.0), (0.0, 60.0)) == (0.0, 60.0)
-    assert steady_ends((0.0, 50.0), (-5.0, 40.0)) == (-5.0, 40.0)
+    assert steady_ends((0.0, 50.0), (0.0, 60.0)) == (0.0, 90.0)  # and half as much, for what moves goes on
+    assert steady_ends((0.0, 50.0), (-10.0, 40.0)) == (-40.0, 40.0)
+    assert steady_ends((40.0, 50.0), (2.0, 50.0)) == (0.0, 50.0)
     assert steady_ends((0.0, 50.0), (0.0, 20.0)) == (0.0, 20.0)
     panel = pq.show(weight(64, 256))
     seen = set()
@@ -117,11 +119,12 @@ def test_the_axis_stays_while_values_move_a_little() -> None:
         sqnr = panel.report.table["sqnr_db"]
         assert panel.overview._ends[0] <= sqnr.min()
         assert panel.overview._ends[1] > sqnr.max()
-    assert len(seen) <= 5
+    assert len(seen) <= 9
 
 
 @pytest.mark.parametrize(
-    ("low", "high"), [(0.0, 0.0), (5.0, 5.0), (-7.0, -7.0), (1e-310, 2e-310), (-8e307, 8e307), (1e300, 1e300), (0, 5e-324)]
+    ("low", "high"),
+    [(0.0, 0.0), (5.0, 5.0), (-7.0, -7.0), (1e-310, 2e-310), (-8e307, 8e307), (1e300, 1e300), (0, 5e-324)],
 )
 def test_any_values_have_ends(low: float, high: float) -> None:
     ends = round_ends(low, high)
