@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from .core.elements import dequantize
     from .core.errors import LineError, LinesError, MissingExtra, QuantError, QuantTypeError, QuantValueError
     from .core.findings import Finding
+    from .core.observers import MSE, Entropy, LpNorm, MeanStd, MinMax, MovingAverage, Observer, Percentile
     from .core.qparams import QParams, choose_qparams
     from .core.schemes import QuantScheme
     from .panel.app import QuantPanel, show
@@ -36,6 +37,7 @@ _HOMES = {
     "core.errors": ("LineError", "LinesError", "MissingExtra", "QuantError", "QuantTypeError", "QuantValueError"),
     "core.findings": ("Finding",),
     "core.elements": ("dequantize",),
+    "core.observers": ("MSE", "Entropy", "LpNorm", "MeanStd", "MinMax", "MovingAverage", "Observer", "Percentile"),
     "core.qparams": ("QParams", "choose_qparams"),
     "core.schemes": ("QuantScheme",),
     "panel.app": ("QuantPanel", "show"),
@@ -48,13 +50,21 @@ _HOMES = {
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
+    "MSE",
     "BlockParams",
     "ChannelReport",
     "ConventionDiff",
+    "Entropy",
     "Finding",
     "LineError",
     "LinesError",
+    "LpNorm",
+    "MeanStd",
+    "MinMax",
     "MissingExtra",
+    "MovingAverage",
+    "Observer",
+    "Percentile",
     "QParams",
     "QuantError",
     "QuantPanel",

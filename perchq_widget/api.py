@@ -11,6 +11,7 @@ from .core.defaults import settled
 from .core.errors import QuantTypeError, QuantValueError, choose_from
 from .core.grids import canonical_dtype
 from .core.keywords import DefaultNumber, DefaultText, given, known_keywords
+from .core.observers import Observer, observer_of
 from .core.schemes import GroupSize
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ def analyze(
     narrow_range: bool = False,
     quant_range: tuple[int, int] | None = None,
     scale_rule: str | None = None,
-    observer: str = "minmax",
+    observer: str | Observer = "minmax",
     clip_ratio: float = 1.0,
     ranges: tuple[npt.ArrayLike, npt.ArrayLike] | None = None,
     qparams: Parameters | None = None,
@@ -96,7 +97,8 @@ def analyze(
     "bitsandbytes", q4_0 and its like as "gguf". ``group_size`` is the elements of a channel that share a scale, or
     (rows, columns) of a matrix's blocks. The range is each unit's minimum and maximum, or for channels and tensors
     ``ranges=(min_val, max_val)``, times ``clip_ratio``; ``qparams`` gives the parameters themselves (QParams or
-    BlockParams) and allows no other setting beside it.
+    BlockParams) and allows no other setting beside it. ``observer`` takes the range of channels and tensors in another
+    way: a policy such as ``Percentile(99.9)``, or its text such as "mse" or "percentile(99.9)".
 
     NaN and infinities are left out of ranges and errors, counted, and reported as findings.
     """
@@ -113,7 +115,7 @@ def analyze(
         beside = {
             "dtype": given(dtype) and canonical_dtype(dtype) != qparams.dtype, "scheme": scheme is not None,
             "granularity": granularity is not None, "reduce_range": reduce_range, "narrow_range": narrow_range,
-            "quant_range": quant_range is not None, "observer": observer != "minmax",
+            "quant_range": quant_range is not None, "observer": str(observer_of(observer)) != "minmax",
             "clip_ratio": clip_ratio != 1.0, "ranges": ranges is not None, "group_size": group_size is not None,
             "scale_rule": scale_rule is not None, "convention": convention is not None,
         }  # fmt: skip
@@ -141,7 +143,7 @@ def convention_diff(
     narrow_range: bool = False,
     quant_range: tuple[int, int] | None = None,
     scale_rule: str | None = None,
-    observer: str = "minmax",
+    observer: str | Observer = "minmax",
     clip_ratio: float = 1.0,
     ranges: tuple[npt.ArrayLike, npt.ArrayLike] | None = None,
     name: str | None = None,

@@ -35,6 +35,7 @@ TENSOR_COLUMNS = (
     "channel min max n scale zero_point clipped clipped_pct zeroed_pct max_abs_error mean_abs_error pct_error mse "
     "sqnr_db cosine findings"
 )
+OBSERVERS = ("Observer", "MinMax", "MovingAverage", "Percentile", "MSE", "LpNorm", "Entropy", "MeanStd")
 ERRORS = ("QuantError", "QuantValueError", "QuantTypeError", "LineError", "LinesError", "MissingExtra")
 
 
@@ -67,7 +68,7 @@ def test_convention_diff_takes_the_options_of_analyze() -> None:
 
 def test_all_names_exist_and_are_listed() -> None:
     values = ("QParams", "BlockParams", "QuantScheme", "ChannelReport", "ConventionDiff", "ReportComparison")
-    named = {*FUNCTIONS, "analyze", "convention_diff", *values, *ERRORS}
+    named = {*FUNCTIONS, "analyze", "convention_diff", *values, *OBSERVERS, *ERRORS}
     assert named - {"QuantScheme", "ChannelReport"} <= set(pq.__all__)
     assert all(hasattr(pq, name) for name in pq.__all__)
     assert set(pq.__all__) <= set(dir(pq))

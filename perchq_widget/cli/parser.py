@@ -136,7 +136,11 @@ def _add_tensor_scheme(parser: argparse.ArgumentParser) -> None:
         "--quant-range", type=int, nargs=2, metavar=("LOW", "HIGH"), help="the codes in force, such as -127 127"
     )
     parser.add_argument(
-        "--clip-ratio", type=float, default=1.0, metavar="R", help="shrink the observed range first; 1 keeps it"
+        "--observer", default="minmax", metavar="O",
+        help="how the range is taken: mse, entropy, 'percentile(99.9)', lp, moving_average, mean_std (%(default)s)",
+    )
+    parser.add_argument(
+        "--clip-ratio", type=float, default=1.0, metavar="R", help="shrink the range first; 1 keeps it"
     )
 
 

@@ -45,7 +45,8 @@ def chosen(options: argparse.Namespace) -> TensorRecord | None:
 def scheme_options(record: TensorRecord, options: argparse.Namespace) -> dict[str, Any]:
     """The settings that every command on a tensor has; what was left out follows from the format and the tensor."""
     names = (
-        "dtype", "scheme", "granularity", "group_size", "scale_rule", "reduce_range", "narrow_range", "clip_ratio",
+        "dtype", "scheme", "granularity", "group_size", "scale_rule", "reduce_range", "narrow_range", "observer",
+        "clip_ratio",
     )  # fmt: skip
     axis = record.ch_axis if options.ch_axis is None else options.ch_axis
     ends = None if options.quant_range is None else tuple(options.quant_range)

@@ -37,8 +37,9 @@ class ChannelTable:
     """One tensor's result.
 
     ``kind``: "ranges" or "params" (calculator) or "tensor". ``frame`` has one row per channel with the columns of
-    CALCULATOR_COLUMNS or TENSOR_COLUMNS. ``range_from`` says where the range came from ("minmax", "given ranges",
-    "given qparams", "lines"); ``calibration`` holds given ranges. ``array`` is the tensor itself (a reference, so
+    CALCULATOR_COLUMNS or TENSOR_COLUMNS. ``range_from`` says where the range came from (an observer's text, "given
+    ranges", "given qparams", "lines"); ``calibration`` holds given ranges, ``searched`` those that an observer other
+    than "minmax" found, both (C,) arrays. ``array`` is the tensor itself (a reference, so
     that codes can be made on demand), ``groups`` the errors of each channel's groups where scales are shared over
     such, ``lines`` the calculator's parsed input.
     """
@@ -56,6 +57,7 @@ class ChannelTable:
     shape: tuple[int, ...] | None = None
     tensor_dtype: str | None = None
     calibration: tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]] | None = field(default=None, repr=False)
+    searched: tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]] | None = field(default=None, repr=False)
     array: npt.NDArray[Any] | None = field(default=None, repr=False)
     groups: GroupErrors | None = field(default=None, repr=False)
     lines: ParsedLines | None = field(default=None, repr=False)

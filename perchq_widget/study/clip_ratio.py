@@ -55,7 +55,9 @@ def channel_range(table: ChannelTable, channel: int) -> tuple[float, float]:
     whole = table.qparams.granularity == "tensor"
     if table.calibration is not None:
         low, high = table.calibration
-    elif table.scheme.observer == "minmax" and _by_ends(table):
+    elif table.searched is not None:
+        low, high = table.searched
+    elif _by_ends(table):
         low, high = (table.known[name].to_numpy(np.float64) for name in ("min", "max"))
         known = ~np.isnan(low)  # a channel without a finite value has no ends
         low, high = (np.where(known, end, 0.0) for end in (low, high)) if not whole else (low[known], high[known])

@@ -164,10 +164,11 @@ def _tensor_range(
         if finite.size == 0:
             return 0.0, 0.0, [unit.name, "no value is finite"]
         return float(finite.min()), float(finite.max()), [unit.name]
-    given = table.calibration
+    given = table.calibration if table.searched is None else table.searched
     lows, highs = given or (table.frame[name].to_numpy(np.float64) for name in ("min", "max"))
     notes = ["no value is finite"] if given is None and np.isnan(lows[channel]) else []
-    notes += [] if given is None else ["the given calibration range"]
+    notes += [] if table.calibration is None else ["the given calibration range"]
+    notes += [] if table.searched is None else [f"what the observer {table.scheme.observer} found"]
     if unit.index:
         return float(np.nan_to_num(lows[channel])), float(np.nan_to_num(highs[channel])), notes
     known = ~np.isnan(lows)

@@ -14,7 +14,7 @@ from perchq_widget.core.codec import Parameters
 from perchq_widget.core.conventions import require_allowed, symmetric_zero_point
 from perchq_widget.core.elements import check_layout, one_channel, raw_codes, require_qparams
 from perchq_widget.core.errors import QuantTypeError, QuantValueError
-from perchq_widget.core.fitting import fit
+from perchq_widget.core.fitting import fit, searched_ends
 from perchq_widget.core.metrics import ChannelErrors, GroupErrors, channel_errors, decibels, percent
 from perchq_widget.core.qparams import QParams
 from perchq_widget.core.ranges import ChannelRanges, channel_ranges
@@ -53,12 +53,13 @@ class Fitted:
     observed: ChannelRanges
     qparams: Parameters
     range_from: str
+    searched: tuple[Floats, Floats] | None = None  # the ends that an observer found
 
     def table(self, errors: ChannelErrors) -> ChannelTable:
         """The result; of incomplete errors, the columns and figures that they allow."""
         observed, qparams, names, request = self.observed, self.qparams, self.names, self.request
         params = channel_params(qparams, len(names), self.axis)
-        overflow, used = _overflow(observed, errors, qparams), _used(request, observed)
+        overflow, used = _overflow(observed, errors, qparams), _used(request, observed, self.searched)
         hits = tensor_hits(observed, errors, qparams, request.scheme, params, overflow, used)
         frame = _frame(names, observed, errors, params, finding_names(hits, len(names)))
         return ChannelTable(
@@ -74,6 +75,7 @@ class Fitted:
             shape=self.array.shape,
             tensor_dtype=self.array.dtype.name,
             calibration=None if request.ranges is None else _given_ranges(request.ranges, len(names)),
+            searched=self.searched,
             array=self.array,
             groups=errors.groups,
         )
@@ -91,7 +93,11 @@ def fitted(array: npt.NDArray[Any], request: Request, ranges: Ranges | None = No
     dtype = rules.working_dtype(array.dtype) if request.qparams is None else request.qparams.working_dtype
     observed = channel_ranges(array, axis, dtype) if ranges is None else ranges(axis, dtype)
     _check_squares(observed, dtype)
-    return Fitted(array, request, axis, names, observed, *_qparams(array, request, observed, axis))
+    searched = None
+    if request.ranges is None and request.qparams is None:
+        searched = searched_ends(array, axis, request.scheme, observed)
+    found = _qparams(array, request, observed, axis, searched)
+    return Fitted(array, request, axis, names, observed, *found, searched)
 
 
 def analyze_table(array: npt.NDArray[Any], request: Request) -> ChannelTable:
@@ -127,7 +133,11 @@ def _names(given: object, n_channels: int) -> list[str]:
 
 
 def _qparams(
-    array: npt.NDArray[Any], request: Request, observed: ChannelRanges, axis: int
+    array: npt.NDArray[Any],
+    request: Request,
+    observed: ChannelRanges,
+    axis: int,
+    searched: tuple[Floats, Floats] | None,
 ) -> tuple[Parameters, str]:
     """Parameters, and where their range came from."""
     if request.qparams is not None:
@@ -135,7 +145,7 @@ def _qparams(
     if request.ranges is not None:
         given = _given_ranges(request.ranges, len(observed.min_val))
         return fit(array, axis, request.scheme, observed, given), "given ranges"
-    return fit(array, axis, request.scheme, observed), "minmax"
+    return fit(array, axis, request.scheme, observed, searched), request.scheme.observer
 
 
 def _given_qparams(array: npt.NDArray[Any], request: Request, axis: int) -> Parameters:
@@ -150,13 +160,15 @@ def _given_qparams(array: npt.NDArray[Any], request: Request, axis: int) -> Para
     return qparams
 
 
-def _used(request: Request, observed: ChannelRanges) -> tuple[Floats, Floats] | None:
+def _used(
+    request: Request, observed: ChannelRanges, searched: tuple[Floats, Floats] | None
+) -> tuple[Floats, Floats] | None:
     """Per channel, the range before its parameters, if each channel has one."""
     if request.qparams is not None or request.scheme.granularity != "channel":
         return None
     if request.ranges is not None:
         return _given_ranges(request.ranges, len(observed.min_val))
-    return observed.known()
+    return observed.known() if searched is None else searched
 
 
 def _given_ranges(ranges: tuple[npt.ArrayLike, npt.ArrayLike], n_channels: int) -> tuple[Floats, Floats]:

@@ -99,7 +99,7 @@ def test_given_ranges_and_parameters() -> None:
         ({"ch_axis": 4}, r"ch_axis must lie in -4..3"),
         ({"ch_axis": 1.5}, "ch_axis must be an integer"),
         ({"granularity": "row"}, "granularity must be one of"),
-        ({"observer": "entropy"}, "observer must be one of"),
+        ({"observer": "entrpy"}, "observer must be one of.*did you mean 'entropy'"),
         ({"clip_ratio": 2}, "clip_ratio must be above 0 and at most 1"),
         ({"channel_names": ["a"]}, "channel_names must have 12 names"),
         ({"channel_names": ["a"] * 12}, "more than once"),
