@@ -10,6 +10,7 @@ import numpy as np
 from ..core.observers import observer_of
 from ..report.summary import decibels
 from ..report.text import escape, short_number, shorten
+from ..study.live import TensorFacts
 from .baking import Baked, bake, observers_for, refusal, winners, wins_along
 from .rows_table import RowsTable
 
@@ -79,12 +80,14 @@ class BakeOff(RowsTable[Baked]):
         assert view.report is not None
         study = view.report.study
         self.outcomes = tuple(Baked(name, refused=why) for name in names if (why := refusal(study.scheme, name)))
+        assert study.array is not None
+        facts = TensorFacts(study.array)
         waiting = [name for name in names if not refusal(study.scheme, name)]
         for at, name in enumerate(waiting):
             self._say(f"Trying {escape(name)} … {at} of {len(waiting)}")
             self._draw()
             yield
-            self._add(bake(study, view.names, name), names)
+            self._add(bake(study, view.names, name, facts), names)
         self._say(_verdict(self.able, self._won()))
         self._draw()
 

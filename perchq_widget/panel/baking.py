@@ -15,7 +15,8 @@ from ..core.conventions import why_not
 from ..core.errors import QuantError
 from ..core.observers import POLICIES
 from ..study.comparison_table import best_of
-from ..study.tensor import Request, analyze_table
+from ..study.live import TensorFacts
+from ..study.tensor import Request
 
 if TYPE_CHECKING:
     from ..core.schemes import QuantScheme
@@ -54,20 +55,19 @@ def refusal(scheme: QuantScheme, observer: str) -> str:
     return "" if found is None else str(found)
 
 
-def bake(study: ChannelTable, names: Sequence[str], observer: str) -> Baked:
+def bake(study: ChannelTable, names: Sequence[str], observer: str, facts: TensorFacts) -> Baked:
     """Analyze the tensor of ``study`` with another observer, exactly; where it cannot be, the reason.
 
-    ``names`` are the channels'.
+    ``names`` are the channels'; ``facts`` are of this tensor and alone, so that no figure is an estimate.
     """
-    assert study.array is not None
     began = perf_counter()
     scheme = replace(study.scheme, observer=observer)
     try:
-        table = analyze_table(study.array, Request(scheme, study.ch_axis, study.name))
+        table = facts.live_table(Request(scheme, study.ch_axis, study.name))
     except QuantError as error:
         return Baked(observer, refused=str(error))
-    by_channel = table.frame["sqnr_db"].to_numpy(np.float64)
-    found, worst = table.summary, int(np.argmin(by_channel))
+    by_channel = table.known["sqnr_db"].to_numpy(np.float64)
+    found, worst = table.known_summary, int(np.argmin(by_channel))
     return Baked(
         observer,
         float(found["sqnr_db"]),
