@@ -23,6 +23,7 @@ from .inputs import LinesInput
 from .kit import Kit
 from .lifetime import close_tree
 from .moves import SCHEME_NAMES
+from .naming import names_html
 from .number_line import NumberLine
 from .opening import opened
 from .ordering import same_look
@@ -193,7 +194,7 @@ class QuantPanel(Comparisons, w.VBox):
         self.board = PinBoard(kit, self, [] if self.bakeoff is None else [self.bakeoff.button])
         self.table, self.explain, self.findings = TableView(kit, state), Explain(kit), Findings(kit)
         self.exports = ExportRow(kit, self._current, self.snapshot)
-        self.children = [kit.html(value=sheet(self._static.css_class)), *self._arranged()]
+        self.children = [kit.html(value=sheet(self._static.css_class) + names_html()), *self._arranged()]
         self.add_class("perchq-panel")
         self.add_class(f"perchq-live-{self._static.css_class}")
 

@@ -12,6 +12,7 @@ from ..report.export import csv_text
 from ..report.markdown import markdown_text
 from ..report.text import plural
 from .controls import error_html, set_if_new
+from .naming import on_arrival
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 KINDS = {"csv": "CSV", "markdown": "Markdown"}
 MOST_ROWS = 2000  # that go to the browser; the CSV export has no such limit
 _FRESH_S = 15.0  # after which a text that arrives (from a stored notebook, say) leaves the clipboard alone
-_PIXEL = "data:image/gif;base64,R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7"
 # Widgets cannot reach the clipboard; the page can, for a moment after a click. An image that has loaded says that the
 # text has arrived. Where the page refuses too, the text stands there, focused and selected, for Ctrl+C.
 _COPY = """
@@ -110,11 +110,11 @@ class TableCopy:
 def _area(view: PanelView, kind: str) -> str:
     text, name, count = table_text(view, kind, MOST_ROWS), KINDS[kind], min(len(view.order), MOST_ROWS)
     rest = f", the first of {len(view.order):,}; all of them are in the CSV export" if count < len(view.order) else ""
-    script = html.escape(_COPY.format(now=int(time.time() * 1000), fresh=int(_FRESH_S * 1000)), quote=True)
+    script = _COPY.format(now=int(time.time() * 1000), fresh=int(_FRESH_S * 1000))
     return (
         f'<div class="perchq-note" role="status"><b>Press Ctrl+C (on a Mac ⌘C) to copy</b>: '
         f"{plural(count, 'row')} as {name}{rest}</div>"
         f'<textarea readonly rows="6" spellcheck="false" aria-label="The table as {name}">'
         f"{html.escape(text)}</textarea>"
-        f'<img alt="" src="{_PIXEL}" onload="{script}">'
+        f"{on_arrival(script)}"
     )

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _NONE = "no value"
 _OUTDATED = "perchq-outdated"
 _MAX_FINDINGS = 30
-_MARKS = {"error": "✕", "warning": "⚠", "info": "ⓘ"}
+_MARKS = {"error": "✕", "warning": "⚠", "info": "i"}
 
 
 class Tiles:
@@ -163,6 +163,11 @@ def findings_html(findings: tuple[Finding, ...]) -> str:
 def _finding_html(finding: Finding) -> str:
     where = "" if finding.channel is None else f"<b>{escape(finding.channel)}</b>: "
     return (
-        f'<li class="perchq-{escape(finding.severity)}">{_MARKS.get(finding.severity, "")} {where}'
+        f'<li class="perchq-{escape(finding.severity)}">{_mark(finding.severity)} {where}'
         f"{escape(finding.message)} <small>{escape(finding.next_step)}</small></li>"
     )
+
+
+def _mark(severity: str) -> str:
+    """A sign for the eye, the word for the ear."""
+    return f'<b aria-hidden="true">{_MARKS[severity]}</b><span class="perchq-sr">{escape(severity)}:</span>'

@@ -32,7 +32,10 @@ class TableView:
         self._view: PanelView | None = None
         self.copy = TableCopy(kit)
         self.place, self.note, self.html = kit.html("perchq-place"), kit.html("perchq-note"), kit.html()
-        self.rows = [kit.button(partial(self._select, place)) for place in range(PAGE_ROWS)]
+        self.rows = [
+            kit.button(partial(self._select, place), tooltip=f"Select the channel in row {place + 1}")
+            for place in range(PAGE_ROWS)
+        ]
         self._overlay = kit.column(self.rows, "perchq-rows")
         stack = kit.column([self.html, self._overlay], "perchq-stack")
         bars = [kit.row(self._filters(kit), "perchq-row-of-controls perchq-bar"), kit.row(
