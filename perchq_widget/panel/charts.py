@@ -81,8 +81,8 @@ def steady_ends(last: Ends | None, new: Ends) -> Ends:
 
     Where they leave it at an end, half as much again is added there, for what moves goes on; but not beyond 0.
     """
-    if last is None or new[1] - new[0] < 0.5 * (last[1] - last[0]):
-        return new
+    if last is None or not 0.5 <= (new[1] - new[0]) / (last[1] - last[0]) <= 1.5:
+        return new  # no small move
     if last[0] <= new[0] and new[1] <= last[1]:
         return last
     (low, high), more = new, 0.5 * (new[1] - new[0])

@@ -109,7 +109,8 @@ def test_the_axis_stays_while_values_move_a_little() -> None:
     assert steady_ends((0.0, 50.0), (0.0, 40.0)) == (0.0, 50.0)
     assert steady_ends((0.0, 50.0), (0.0, 60.0)) == (0.0, 90.0)  # and half as much, for what moves goes on
     assert steady_ends((0.0, 50.0), (-10.0, 40.0)) == (-40.0, 40.0)
-    assert steady_ends((40.0, 50.0), (2.0, 50.0)) == (0.0, 50.0)
+    assert steady_ends((10.0, 50.0), (2.0, 50.0)) == (0.0, 50.0)
+    assert steady_ends((40.0, 50.0), (2.0, 50.0)) == (2.0, 50.0)
     assert steady_ends((0.0, 50.0), (0.0, 20.0)) == (0.0, 20.0)
     panel = pq.show(weight(64, 256))
     seen = set()
