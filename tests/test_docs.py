@@ -50,7 +50,7 @@ def test_readme_python_runs(folder: Path) -> None:
         exec(compile(example, "README.md", "exec"), namespace)
     assert (folder / "conv2.csv").stat().st_size > 0
     assert (folder / "conv2.pdf").read_bytes().startswith(b"%PDF-")
-    assert namespace["panel"].report.scheme.reduce_range is True
+    assert (namespace["panel"].report.scheme.dtype, namespace["panel"].report.scheme.observer) == ("int4", "mse")
     assert namespace["table"]["channel"].tolist() == [str(index) for index in range(32)]
     namespace["panel"].close()
 
