@@ -10,7 +10,7 @@ from typing import Any
 import bqplot as bq
 import numpy as np
 
-from ..study.clip_ratio import LEAST_RATIO
+from ..study.clip_ratio import LEAST_RATIO, RATIO_STEP
 
 Ends = tuple[float, float]
 _PIXELS = 1600.0  # of a wide chart: a line that is less than one of them off need not be moved
@@ -19,11 +19,16 @@ _PIXELS = 1600.0  # of a wide chart: a line that is less than one of them off ne
 def ratio_at(place: float, full: float) -> float | None:
     """The clip ratio that puts a line at ``place`` which is at ``full`` when nothing is clipped; None where none does.
 
-    Limited to what the slider offers, and to as many digits as a pixel is worth.
+    Of those that the slider has: it would answer any other with its nearest, and a pixel is worth about a step.
     """
     if full == 0 or not math.isfinite(full) or not math.isfinite(place):
         return None
-    return min(max(round(place / full, 3), LEAST_RATIO), 1.0)
+    return offered(place / full)
+
+
+def offered(ratio: float) -> float:
+    """The nearest ratio that the slider has."""
+    return min(max(round(round(ratio / RATIO_STEP) * RATIO_STEP, 3), LEAST_RATIO), 1.0)
 
 
 class ClipLines:

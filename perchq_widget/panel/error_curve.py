@@ -10,11 +10,11 @@ import numpy as np
 
 from ..core.metrics import decibels
 from ..report.text import escape
-from ..study.clip_ratio import LEAST_RATIO
 from ..study.sweep import ErrorCurve as Curve
 from ..study.sweep import error_curve
 from . import marks as m
 from .charts import Picking, redraw
+from .clip_lines import offered
 from .histogram_chart import channel_key
 
 if TYPE_CHECKING:
@@ -138,7 +138,7 @@ class ErrorCurve:
 
     def _clicked(self, x: float, _y: float) -> None:
         if self._known is not None and not self._known[2].reason:
-            self._on_clip(min(max(round(x, 3), LEAST_RATIO), 1.0))
+            self._on_clip(offered(x))
 
 
 def _ends(total: m.Floats, in_db: bool) -> tuple[float, float]:

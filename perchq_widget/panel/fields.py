@@ -13,6 +13,7 @@ import ipywidgets as w
 from ..core.errors import QuantError
 from ..core.group_sizes import group_size_of
 from ..core.schemes import SCHEMES
+from .clip_lines import offered
 from .observing import with_parameters
 from .state import MOST_AXES
 
@@ -48,6 +49,7 @@ class Fields:
     def __init__(self, kit: Kit, state: PanelState) -> None:
         self._kit, self._state = kit, state
         self._quiet = False
+        self._put: float | None = None  # where the panel put the slider of the ratio, until somebody moves it
         self.made: dict[str, Any] = {}
 
     def make(self, name: str, title: str, tooltip: str) -> Any:
@@ -56,6 +58,8 @@ class Fields:
         field = self._kit.field(kind, **{"description": title, "tooltip": tooltip, **options})
         write = self._writer(name)
         field.observe(lambda change: None if self._quiet else write(change["new"]), "value")
+        if name == "clip_ratio":
+            field.observe(self._note_put, "value")
         self.made[name] = field
         return field
 
@@ -69,12 +73,25 @@ class Fields:
             self._quiet = False
 
     def _writer(self, name: str) -> Callable[[Any], None]:
-        typed = {"ch_axis": self._write_axis, "group_size": self._write_size, "parameters": self._write_parameters}
+        typed: dict[str, Callable[[Any], None]] = {
+            "ch_axis": self._write_axis, "group_size": self._write_size, "parameters": self._write_parameters,
+            "clip_ratio": self._write_slider,
+        }
         return typed.get(name, partial(self._write, "clip_ratio" if name == "ratio" else name))
 
     def _write(self, name: str, value: object) -> None:
         if value is not None:
             setattr(self._state, name, value)
+
+    def _note_put(self, change: Any) -> None:
+        if self._quiet:
+            self._put = change["new"]
+
+    def _write_slider(self, ratio: float) -> None:
+        """A slider that is put between two of its steps sends back the nearer one, which is nobody's wish."""
+        put, self._put = self._put, None
+        if put is None or put != self._state.clip_ratio or abs(ratio - offered(put)) > 1e-9:
+            self._state.clip_ratio = ratio
 
     def _write_axis(self, text: str) -> None:
         axis = int(text) if _AXIS.fullmatch(text) else MOST_AXES

@@ -18,8 +18,8 @@ from perchq_widget.core.trace import silent
 from .channels import ChannelTable
 
 Floats = npt.NDArray[np.float64]
-#: The least ratio that controls offer.
-LEAST_RATIO = 0.005
+#: The least ratio that controls offer, and the steps between those that they do.
+LEAST_RATIO = RATIO_STEP = 0.005
 
 
 def why_no_ratio(table: ChannelTable) -> str:
