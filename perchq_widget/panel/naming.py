@@ -20,6 +20,7 @@ _SCRIPT = """
     || words(each.closest('.perchq-field'), '.widget-label');
   const name = panel => {
     panel.querySelectorAll('.noUi-handle').forEach(each => set(each, 'aria-label', label(each)));
+    panel.querySelectorAll('.perchq-rows button').forEach(each => set(each, 'aria-label', each.title));
     panel.querySelectorAll('.widget-toggle-buttons').forEach(each => {
       set(each, 'role', 'group'); set(each, 'aria-label', words(each, '.widget-label')); });
     panel.querySelectorAll('.widget-toggle-button, .widget-toggle-buttons button').forEach(each =>
@@ -33,7 +34,7 @@ _SCRIPT = """
     let due = false;
     const soon = () => { if (!due) { due = true; requestAnimationFrame(() => { due = false; name(panel); }); } };
     new MutationObserver(soon).observe(panel,
-      {childList: true, subtree: true, attributes: true, attributeFilter: ['class']});
+      {childList: true, subtree: true, attributes: true, attributeFilter: ['class', 'title']});
     soon();
   };
   begin(600);
