@@ -190,7 +190,7 @@ class CodeFold:
     def _turn(self) -> None:
         if self.text is None:
             self.text = w.Textarea(
-                description="Code", rows=14, tooltip="Select all and copy", layout=w.Layout(width="auto")
+                description="Code", rows=14, tooltip="Select all and copy", layout=w.Layout(width="100%")
             )
             self.widget.children = [self.toggle, self.text]
         else:

@@ -12,7 +12,7 @@ from ..core.conventions import CONVENTIONS
 from ..core.grids import INTEGER_DTYPES
 from ..core.group_sizes import group_size_text
 from ..report.text import clean_name, escape
-from .fields import Fields
+from .fields import DIGITS, Fields
 from .menus import Choice, Menu
 from .observing import has_parameters, parameters_text, policy_of
 
@@ -143,6 +143,8 @@ def _fill(field: Any, name: str, view: PanelView) -> None:
         return  # out of sight, and a slider always has a value
     if menu is not None:
         _offer(field, menu, value)
+    if name == "clip_ratio" and round(field.value, DIGITS) == value:
+        return  # setting back what it rounds to would move it from under the hand
     if field.value != value:
         field.value = value
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from .kit import Kit
     from .state import PanelState
 
+DIGITS = 6  # of a clip ratio that comes from the slider
 _AXIS = re.compile(r"\s*[+-]?\d{1,2}\s*")
 _TYPED: Mapping[str, Any] = {"continuous_update": False}
 _RATIO: Mapping[str, Any] = {"min": 0.005, "max": 1.0, "step": 0.005, "value": 1.0}
@@ -89,6 +90,7 @@ class Fields:
 
     def _write_slider(self, ratio: float) -> None:
         """A slider that is put between two of its steps sends back the nearer one, which is nobody's wish."""
+        ratio = round(ratio, DIGITS)  # it adds its steps up: 0.7999999999999998
         put, self._put = self._put, None
         if put is None or put != self._state.clip_ratio or abs(ratio - offered(put)) > 1e-9:
             self._state.clip_ratio = ratio

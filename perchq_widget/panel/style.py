@@ -46,10 +46,11 @@ _SHEET = """
 .perchq-field .widget-toggle-buttons > .widget-label { flex: none; }
 .perchq-panel .perchq-ratio { flex-wrap: nowrap; align-self: stretch; gap: 8px; }
 .perchq-panel .perchq-ratio > .widget-text { flex: none; width: 176px; }
-.perchq-panel .perchq-ratio > .widget-hslider { flex: 1; min-width: 60px; }
+.perchq-panel .perchq-ratio > .widget-hslider { flex: 1; min-width: 60px; margin-right: 10px; }
 .perchq-code { overflow: visible; } .perchq-code textarea { font-family: var(--jp-code-font-family, monospace);
   font-size: 12px; white-space: pre; }
-.perchq-code .widget-textarea { align-self: stretch; flex-direction: column; height: auto; }
+.perchq-code, .perchq-code .widget-textarea { align-self: stretch; }
+.perchq-code .widget-textarea { flex-direction: column; height: auto; }
 .perchq-bits .widget-readout { min-width: 52px; }
 .perchq-field .widget-toggle-buttons > div { flex: 1; min-width: 0; margin-left: 6px; }
 .perchq-panel .perchq-figure, .perchq-input > .widget-textarea { margin-left: 0; margin-right: 0; }

@@ -32,7 +32,9 @@ WATCH = """() => {
   const parts = {
     overview: () => [...panel.querySelectorAll('.perchq-overview path.line')].map(each => each.getAttribute('d')),
     histogram: () => [...panel.querySelectorAll('.perchq-histogram path.line')].map(each => each.getAttribute('d')),
-    table: () => [panel.querySelector('.perchq-table tbody')?.textContent ?? ''],
+    // The columns that follow a move: the rest of them come when nothing moves, maybe during the next one.
+    table: () => [...panel.querySelectorAll('.perchq-table tbody tr')].map(
+      row => [...row.cells].slice(1, 7).map(cell => cell.textContent).join(' ')),
   };
   const where = { overview: '.perchq-overview', histogram: '.perchq-histogram', table: '.perchq-table-box' };
   const read = name => parts[name]().join('|');
@@ -122,7 +124,7 @@ def test_key_press_to_repaint(opened: Callable[..., Page]) -> None:  # noqa: F81
     page.panel_drawn()
     page.page.wait_for_function("() => document.querySelector('.perchq-overview path.line[d]')")
     page.page.evaluate(WATCH)
-    handle = page.page.locator(".perchq-controls .noUi-handle").first
+    handle = page.page.locator(".perchq-clip-ratio .noUi-handle").first
     handle.scroll_into_view_if_needed()
     handle.focus()
     moves(page, 3, 400)  # the first ones warm the browser up

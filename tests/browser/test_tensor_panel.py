@@ -82,10 +82,10 @@ def test_the_dark_theme_reaches_charts_and_table(opened: Callable[..., Page], la
 def test_a_dragged_slider_is_answered_and_its_last_place_wins(layers: Page) -> None:
     page = layers
     page.add_cell(COUNT)
-    page.page.locator(".perchq-controls .noUi-handle").focus()
+    page.page.locator(".perchq-clip-ratio .noUi-handle").focus()
     for _ in range(40):
         page.page.keyboard.press("ArrowLeft")
-    page.page.locator(".perchq-controls .widget-readout", has_text="0.800").wait_for()
+    page.page.wait_for_function("() => document.querySelector('.perchq-clip-ratio input').value === '0.8'")
     page.page.locator(".perchq-explain small", has_text="clip_ratio 0.8").first.wait_for()
     page.add_cell("print('views', len(seen), 'last', round(seen[-1], 6))")
     page.page.get_by_text("last 0.8").wait_for()

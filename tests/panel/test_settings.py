@@ -495,3 +495,16 @@ def test_every_input_has_a_label_and_says_what_it_does(alive: set[str]) -> None:
     for name, field in panel.controls.fields.items():
         assert field.description or name == "clip_ratio", name  # the number beside the slider is labelled
         assert field.tooltip or field.tooltips, name
+
+
+def test_a_slider_that_adds_up_its_steps_is_not_moved_back(alive: set[str], sent: list[dict[str, Any]]) -> None:
+    del alive
+    panel = pq.show(X)
+    slider = panel.controls.fields["clip_ratio"]
+    sent.clear()
+    slider.set_state({"value": 0.7999999999999998})
+    assert panel.state.clip_ratio == 0.8
+    assert panel.controls.fields["ratio"].value == 0.8
+    assert slider.value == 0.7999999999999998
+    echoed = [each for each in sent if each["comm"] == slider.comm.comm_id and each["data"]["method"] == "update"]
+    assert echoed == []
