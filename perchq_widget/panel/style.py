@@ -9,10 +9,10 @@ TALL_PX = 36  # two lines of small text
 _SHEET = """
 .perchq-panel { container-type: inline-size; color: var(--jp-content-font-color1, #222); font-size: 13px;
   --pq-line: var(--jp-border-color2, #ddd); --pq-soft: var(--jp-layout-color2, #f3f3f3);
-  --pq-muted: #595959; --pq-clip: #A34300; --pq-weak: #7A5100; --pq-pick: #A0407A;
+  --pq-muted: #595959; --pq-clip: #A34300; --pq-weak: #7A5100; --pq-pick: #983A73;
   --pq-bad: #B3261E; --pq-good: #1F6E25; width: 100%; }
 [data-jp-theme-light="false"] .perchq-panel { --pq-muted: #BDBDBD; --pq-clip: #FF9F5C; --pq-weak: #F0B429;
-  --pq-pick: #E9AACD; --pq-bad: #FF8A80; --pq-good: #81C784; }
+  --pq-pick: #E9AACD; --pq-bad: #FF9C94; --pq-good: #81C784; }
 [data-jp-theme-light="false"] .perchq-figure path[style*="stroke: rgb(0, 114, 178)"] { stroke: #56B4E9 !important; }
 [data-jp-theme-light="false"] .perchq-figure path[style*="fill: rgb(0, 114, 178)"] { fill: #56B4E9 !important; }
 [data-jp-theme-light="false"] .perchq-figure path[style*="stroke: rgb(86, 180, 233)"] { stroke: #B4E2FA !important; }
