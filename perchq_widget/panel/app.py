@@ -161,7 +161,8 @@ class QuantPanel(Comparisons, w.VBox):
                 part.work.cancel()
         self.state.unobserve(self._changed, list(INTENT_NAMES))
         baked = () if self.bakeoff is None else self.bakeoff.rows
-        hidden = (*self.table.rows, *self.table.copy.parts, *self.comparison.rows, *baked, *self.board.parts)
+        curve = () if self.curve is None else self.curve.parts
+        hidden = (*self.table.rows, *self.table.copy.parts, *self.comparison.rows, *baked, *curve, *self.board.parts)
         close_tree(self, super().close, extra=hidden)
 
     def __repr__(self) -> str:

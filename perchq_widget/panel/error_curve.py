@@ -53,7 +53,8 @@ class ErrorCurve:
         self._known: tuple[object, Any, Curve] | None = None
         self._view: PanelView | None = None
         buttons = kit.row([self._use, self._toggle], "perchq-toggle")
-        self.widget = kit.column([self._title, self._figure, self._legend, buttons], "perchq-chart perchq-curve")
+        self.parts = (self._title, self._figure, self._legend, buttons)  # not all are shown where there is no curve
+        self.widget = kit.column(self.parts, "perchq-chart perchq-curve")
 
     def apply(self, view: PanelView) -> None:
         """Draw the channel that ``view`` selects."""
@@ -74,8 +75,8 @@ class ErrorCurve:
 
     def _draw(self, curve: Curve) -> None:
         """The lines, which only a new curve changes."""
-        self._use.disabled = self._toggle.disabled = bool(curve.reason)
-        (self._figure.add_class if curve.reason else self._figure.remove_class)("perchq-hidden")
+        # taken out and not hidden: bqplot lays out a figure without size too, and fails at it
+        self.widget.children = (self._title, self._legend) if curve.reason else self.parts
         name = "" if self._view is None else escape(self._view.channel)
         self._title.value = f'<h4 title="{_HELP}">Error of channel <b>{name}</b> by clip ratio</h4>'
         if curve.reason:

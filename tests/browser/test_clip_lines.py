@@ -161,3 +161,19 @@ def test_shares_and_buttons_stay_inside(opened: Callable[..., Page], width: int)
     )
     assert overlap == [0, 0]
     assert page.errors == []
+
+
+def test_a_format_without_ratios_says_so_and_draws_nothing_broken(shown: Page) -> None:
+    page = shown
+    for dtype, curves in (("nf4", 0), ("int4", 1), ("nf4", 0)):
+        field = page.page.get_by_label("Number format", exact=True)
+        texts = field.locator("option").all_text_contents()
+        field.select_option(label=next(text for text in texts if text.split()[0] == dtype))
+        page.page.locator(".perchq-caption", has_text=dtype).first.wait_for()
+        place = page.page.locator(".perchq-curve .bqplot svg").first
+        place.wait_for(state="visible" if curves else "detached")
+        page.frames(3)
+        reason = page.page.locator(".perchq-curve", has_text="no curve:")
+        assert reason.count() == 1 - curves
+        assert page.page.locator(f"{HANDLE}e").count() == curves
+    assert page.errors == []

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from ipywidgets.widgets.widget import _instances
 from panel.samples import weight
 
 import perchq_widget as pq
@@ -89,19 +90,19 @@ def test_mse_in_place_of_sqnr(shown: QuantPanel) -> None:
 
 
 def test_without_ratios_the_reason_stands_in_place_of_the_chart(alive: set[str]) -> None:
-    del alive
     panel = pq.show(weight(4, 64), dtype="nf4")
     chart = panel.curve
     assert "blocks of values" in chart._legend.value
-    assert "perchq-hidden" in chart._figure._dom_classes
-    assert chart._use.disabled
+    assert chart._figure not in chart.widget.children
     chart._clicked(0.5, 0.0)
     assert panel.state.clip_ratio == 1.0
     panel.state.dtype = "qint8"
     panel.settle()
-    assert "perchq-hidden" not in chart._figure._dom_classes
-    assert not chart._use.disabled
+    assert chart._figure in chart.widget.children
+    panel.state.dtype = "nf4"
+    panel.settle()
     panel.close()
+    assert set(_instances) <= alive  # what is not shown is closed too
 
 
 def test_names_are_escaped_and_errors_of_zero_are_words(alive: set[str]) -> None:
