@@ -165,3 +165,14 @@ def test_bad_ratios_are_named(ratios) -> None:
         error_curve(report.study, 0, ratios)
     with pytest.raises(pq.QuantError, match="channel"):
         report.error_curve(3)
+
+
+@pytest.mark.parametrize("observer", ["mse", "percentile(99)", "mean_std"])
+@pytest.mark.parametrize("settings", [{}, {"scheme": "symmetric"}, {"granularity": "tensor"}], ids=str)
+def test_ranges_of_other_observers(observer, settings) -> None:
+    x = weights(8)
+    at = {ratio: pq.analyze(x, observer=observer, clip_ratio=ratio, **settings) for ratio in (0.5, 1.0)}
+    for one, other in ((0.5, 1.0), (1.0, 0.5), (0.5, 0.5)):
+        for channel in (0, 3, 5):
+            want = at[other].table["sqnr_db"][channel]
+            assert error_curve(at[one].study, channel, [other]).sqnr_db[0] == pytest.approx(want, abs=2e-2)
