@@ -31,7 +31,12 @@ ROWS = 32
 
 
 def least_divergence(evidence: Evidence, scheme: QuantScheme, n_candidates: int) -> Floats:
-    """(U,): the share of its range whose quantized distribution is nearest to each unit's own."""
+    """(U,): the share of its range whose quantized distribution is nearest to each unit's own.
+
+    1 for units of fewer values than codes, which have no distribution that codes could keep.
+    """
+    if evidence.n < scheme.grid.n_levels:
+        return np.ones(evidence.n_units)
     return search(evidence.n_units, n_candidates, _Divergence(evidence, scheme))
 
 

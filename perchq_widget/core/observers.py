@@ -133,7 +133,10 @@ class LpNorm(Observer):
 
 @dataclass(frozen=True)
 class Entropy(Observer):
-    """Of ``n_candidates`` shares of the range, the one whose quantized distribution has the least KL divergence."""
+    """Of ``n_candidates`` shares of the range, the one whose quantized distribution has the least KL divergence.
+
+    A channel of fewer values than the format has codes keeps its range.
+    """
 
     name: ClassVar[str] = "entropy"
     title: ClassVar[str] = "least KL divergence"

@@ -14,7 +14,7 @@ from .entropy_search import least_divergence
 from .evidence import Evidence
 from .histograms import SEARCH_BINS, ChannelHistograms
 from .observers import MSE, Entropy, LpNorm, MeanStd, MinMax, MovingAverage, Observer, Percentile, observer_of
-from .range_search import TENSOR_BINS, best_ratios
+from .range_search import FEW, SHORT, TENSOR_BINS, best_ratios
 from .ranges import ChannelRanges, channel_ranges
 from .schemes import QuantScheme
 
@@ -70,7 +70,12 @@ def _entropy(evidence: Evidence, scheme: QuantScheme, policy: Entropy) -> Ends:
 
 
 def _percentile(evidence: Evidence, scheme: QuantScheme, policy: Percentile) -> Ends:
-    """Order statistics to within a bin, interpolated as numpy's percentile does: half the rest lies on each side."""
+    """Order statistics, interpolated as numpy's percentile does: half the rest lies on each side.
+
+    Exact for small tensors and short channels, else to within a bin: a 2,047th of the range, a 16,383rd per tensor.
+    """
+    if evidence.array.size <= FEW or evidence.n <= SHORT:
+        return _sorted_quantiles(evidence, (100.0 - policy.percentile) / 200.0)
     histograms = evidence.histograms("range", TENSOR_BINS if evidence.whole else SEARCH_BINS)
     share = (100.0 - policy.percentile) / 200.0
     low, high = np.empty(evidence.n_units), np.empty(evidence.n_units)
@@ -78,6 +83,23 @@ def _percentile(evidence: Evidence, scheme: QuantScheme, policy: Percentile) -> 
         rows = slice(start, start + ROWS)
         low[rows], high[rows] = _quantiles(histograms, rows, share)
     return np.maximum(low, evidence.low), np.minimum(high, evidence.high)
+
+
+def _sorted_quantiles(evidence: Evidence, share: float) -> Ends:
+    rows = evidence.rows().astype(np.float64)
+    rows[~np.isfinite(rows)] = np.inf  # behind all others
+    rows.sort(axis=1)
+    last = np.maximum(evidence.n_finite, 1) - 1
+    found = []
+    for place in (share * last, (1 - share) * last):
+        below = np.floor(place).astype(np.int64)
+        first, second = (
+            np.take_along_axis(rows, np.minimum(rank, last)[:, None], 1)[:, 0] for rank in (below, below + 1)
+        )
+        some = evidence.n_finite > 0
+        first, second = np.where(some, first, 0.0), np.where(some, second, 0.0)
+        found.append(first + (second - first) * (place - below))
+    return found[0], found[1]
 
 
 def _quantiles(histograms: ChannelHistograms, rows: slice, share: float) -> Ends:
@@ -107,8 +129,8 @@ def _ranked(histograms: ChannelHistograms, rows: slice, cumulative: Floats, rank
     value = (first + place + inside) * width
     value = np.where((rank >= negative) & (rank < negative + zeros), 0.0, value)
     n = cumulative[:, -1] + zeros
-    value = np.where(rank == 0, histograms.min_val[rows], value)
-    return np.where(rank == n - 1, histograms.max_val[rows], value)
+    value = np.where((rank == 0) & (n > 0), histograms.min_val[rows], value)
+    return np.where((rank == n - 1) & (n > 0), histograms.max_val[rows], value)
 
 
 def _mean_std(evidence: Evidence, scheme: QuantScheme, policy: MeanStd) -> Ends:

@@ -163,6 +163,8 @@ class Shared:
         assert isinstance(qparams.grid, IntGrid | FloatGrid)
         self.grid: IntGrid | FloatGrid = qparams.grid
         self.scale = np.broadcast_to(qparams.effective(), self.usable.shape)
+        # a range within one step, as under a scale held at a floor, has nothing to be searched for
+        self.usable &= self.histograms.width * n_bins >= self.scale
         self.zero = np.broadcast_to(qparams.zero_point, self.usable.shape)
         span = int(qparams.quant_max - qparams.quant_min) if isinstance(self.grid, IntGrid) else 0
         self.coarse = max(1, -(-span // ZERO_POINTS))
