@@ -15,6 +15,7 @@ from .controls import HIDDEN
 from .ordering import position_span
 from .pins import NOW
 from .state import GIVEN, WORST
+from .subjects import TensorsSubject
 
 if TYPE_CHECKING:
     from ..report.documents import ChannelReport
@@ -67,6 +68,7 @@ class _Script:
         if report.kind != "tensor":
             self._add_lines(variable, report)
             return
+        assert isinstance(self._subject, TensorsSubject)
         record = self._subject.record(intent.tensor)
         tensor, usual = self._tensor(record, report)
         options: dict[str, Any] = {"ch_axis": report.study.ch_axis, "name": report.name}
