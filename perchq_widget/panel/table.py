@@ -144,9 +144,11 @@ def _choose(field: Any, options: tuple[tuple[str, str], ...], value: str, otherw
 def place_text(view: PanelView) -> str:
     """Which rows the page shows, and how many pass the filter."""
     first, n, total = view.page * PAGE_ROWS, len(view.order), len(view.names)
-    span = f"{first + 1:,}–{first + len(view.rows_on_page):,}" if n else "none"
+    span = f"{first + 1:,}–{first + len(view.rows_on_page):,}"
     filtered = view.intent.find.strip() or view.intent.finding is not None
-    return f"{n:,} of {total:,} rows · {span}" if filtered else f"rows {span} of {total:,}"
+    if not filtered:
+        return f"rows {span} of {total:,}"
+    return f"{n:,} of {total:,} rows{f' · {span}' if n else ''}"
 
 
 def _note(view: PanelView) -> str:
