@@ -96,7 +96,7 @@ class TableView:
         _choose(self.sort, (("as given", GIVEN), ("worst first", WORST), *columns), intent.sort, GIVEN)
         wanted = _ANY if intent.finding is None else intent.finding
         known = [name for _, name in self.finding.options]
-        if view.complete or wanted not in known or known == [_ANY]:  # while a control moves, numbers in a closed list can wait
+        if view.complete or wanted not in known or known == [_ANY]:  # numbers in a closed list can wait for rest
             found = {**view.finding_counts, **({wanted: 0} if wanted not in (_ANY, *view.finding_counts) else {})}
             counts = [(f"{shorten(clean_name(name), 40)} ({n:,})", name) for name, n in found.items()]
             _choose(self.finding, (("any or none", _ANY), *counts), wanted, _ANY)
