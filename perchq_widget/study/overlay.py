@@ -59,7 +59,8 @@ def code_values(table: ChannelTable, unit: int) -> tuple[Floats, Floats]:
     q = table.qparams
     params = unit_of(table, unit).params(table)
     codes = levels_in_force(q.grid)
-    stored = np.arange(codes.size) if isinstance(q.grid, CodebookGrid) else codes.astype(q.code_dtype)
+    by_index = isinstance(q.grid, CodebookGrid) and np.dtype(q.code_dtype).kind == "u"  # others store the values
+    stored = np.arange(codes.size) if by_index else codes.astype(q.code_dtype)
     with np.errstate(all="ignore"):
         levels = np.asarray(q.levels_of(stored[None], params))
         q.decoder.values(levels, params, levels)
