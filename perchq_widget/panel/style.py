@@ -50,7 +50,7 @@ _SHEET = """
 .perchq-code { overflow: visible; } .perchq-code textarea { font-family: var(--jp-code-font-family, monospace);
   font-size: 12px; white-space: pre; }
 .perchq-code, .perchq-code .widget-textarea { align-self: stretch; }
-.perchq-code .widget-textarea { flex-direction: column; height: auto; }
+.perchq-panel .perchq-code .widget-textarea { flex-direction: column; height: auto; margin: 2px 0; }
 .perchq-bits .widget-readout { min-width: 52px; }
 .perchq-field .widget-toggle-buttons > div { flex: 1; min-width: 0; margin-left: 6px; }
 .perchq-panel .perchq-figure, .perchq-input > .widget-textarea { margin-left: 0; margin-right: 0; }
