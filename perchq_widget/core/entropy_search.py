@@ -8,7 +8,6 @@ as many look-ups as there are codes.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -27,7 +26,7 @@ Floats = npt.NDArray[np.float64]
 LEAST_COUNT = 1e-4
 #: Codes times channels times candidates that are looked up together.
 LOOK_UPS = 1 << 16
-ROWS = 32
+ROWS = 32  # whose sums stay in cache
 
 
 def least_divergence(evidence: Evidence, scheme: QuantScheme, n_candidates: int) -> Floats:
@@ -43,7 +42,7 @@ def least_divergence(evidence: Evidence, scheme: QuantScheme, n_candidates: int)
 class _Divergence(Costs):
     def __init__(self, evidence: Evidence, scheme: QuantScheme) -> None:
         self.shared = Shared(evidence, scheme, SEARCH_BINS)
-        self.groups = [part for each in self.shared.groups() for part in _cut(each)]
+        self.groups = [part for each in self.shared.groups() for part in each.parts(ROWS)]
         levels = self.shared.grid.levels
         middles = (levels[1:] + levels[:-1]) / 2
         #: Rounding boundaries between codes, and the outermost as far out as the next code would begin.
@@ -76,11 +75,6 @@ class _Divergence(Costs):
         # with less than a bin for each code, nothing but the clipped share would be measured
         result[ratios * self.shared.histograms.n_bins < self.shared.grid.n_levels] = np.inf
         return result
-
-
-def _cut(alike: Alike) -> list[Alike]:
-    """Parts whose sums stay in cache."""
-    return [replace(alike, rows=alike.rows[start : start + ROWS]) for start in range(0, len(alike.rows), ROWS)]
 
 
 class _Sums:

@@ -36,7 +36,11 @@ TENSOR_BINS = 1 << 14
 #: Candidates that are looked at together.
 STEP = 128
 ZERO_POINTS = 256  # more are grouped
-ROWS = 512  # of a matrix product
+ROWS = 64  # of a matrix product
+MOST_ROWS = 1024  # that share the making of a table
+#: Multiplications up to which a BLAS library stays in the thread that calls it. Its own threads wait spinning: where
+#: other processes want the cores too, thousands of small products took twenty times as long.
+ONE_THREAD = 1 << 18
 
 
 def best_ratios(evidence: Evidence, scheme: QuantScheme, n_candidates: int, power: float = 2.0) -> Floats:
@@ -45,7 +49,7 @@ def best_ratios(evidence: Evidence, scheme: QuantScheme, n_candidates: int, powe
     Candidates whose scale the convention holds at a floor are passed over: they are a wider range in disguise.
     """
     few = evidence.array.size <= FEW or evidence.n <= SHORT
-    few &= not (require_allowed(scheme).exact and evidence.n_units > ROWS)  # exact fractions take their time
+    few &= not (require_allowed(scheme).exact and evidence.n_units > 512)  # exact fractions take their time
     costs = _Tried(evidence, scheme, power) if few else _Counted(evidence, scheme, power)
     return search(evidence.n_units, n_candidates, costs)
 
@@ -140,6 +144,10 @@ class Alike:
     low: float  # the lowest level
     high: float
 
+    def parts(self, most: int) -> list[Alike]:
+        """Itself, in parts of at most so many units."""
+        return [replace(self, rows=self.rows[start : start + most]) for start in range(0, len(self.rows), most)]
+
     def weights(self, histograms: ChannelHistograms, rows: npt.NDArray[np.int64]) -> Array:
         """(rows, bins from start to stop), float32: the counts of some of them, each where its bins lie."""
         counts, offset = histograms.counts, histograms.first[rows] - self.start
@@ -197,12 +205,21 @@ class Shared:
         return found
 
 
+def product(weights: Array, table: Array) -> Array:
+    """``weights @ table.T`` in steps that stay in one thread."""
+    step = max(8, ONE_THREAD // (len(weights) * len(table)))
+    total = np.zeros((len(weights), len(table)), np.float32)
+    for start in range(0, weights.shape[1], step):
+        total += weights[:, start : start + step] @ table[:, start : start + step].T
+    return total
+
+
 class _Counted(Costs):
     """Matrix products of histograms with tables of errors."""
 
     def __init__(self, evidence: Evidence, scheme: QuantScheme, power: float) -> None:
         self.shared, self.power = Shared(evidence, scheme, TENSOR_BINS if evidence.whole else SEARCH_BINS), power
-        self.groups = list(self.shared.groups())
+        self.groups = [part for each in self.shared.groups() for part in each.parts(MOST_ROWS)]
 
     def of(self, ratios: Floats) -> Floats:
         """(U, candidates), in steps of the whole range's scale."""
@@ -213,7 +230,7 @@ class _Counted(Costs):
                 table = self._table(alike, ratios)
                 for start in range(0, len(alike.rows), ROWS):
                     rows = alike.rows[start : start + ROWS]
-                    found[rows] = alike.weights(self.shared.histograms, rows) @ table.T
+                    found[rows] = product(alike.weights(self.shared.histograms, rows), table)
 
         in_turns(MANY if len(self.groups) > 1 else 0, work)
         found[~self.shared.proportional(ratios)] = np.inf

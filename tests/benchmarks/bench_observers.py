@@ -45,7 +45,8 @@ def test_least_squares_beside_torchao(dtype: str, low: int, high: int, scheme: s
         )
         theirs(tensor)
     their_s = time.perf_counter() - start
-    our_s, copy_s = in_turns(ours, lambda into=np.empty_like(x): np.copyto(into, x))  # type: ignore[misc]
+    into = np.empty_like(x)
+    our_s, copy_s = in_turns(ours, lambda: np.copyto(into, x))
     given = tuple(end.flatten().double().numpy() for end in (theirs.min_val, theirs.max_val))
     both = [
         pq.analyze(x, dtype=dtype, scheme=scheme, convention="torchao", ranges=ends).table["sqnr_db"].mean()
@@ -90,7 +91,7 @@ def test_estimates_beside_an_exact_pass(ratio: float) -> None:
     found = estimated_errors(counted, qparams, observed).noise
     off = np.abs(decibels(channel_errors(x, 0, qparams, observed).noise, found)).max()
     print(
-        f"\nclip {ratio}: histograms {built * 1e3:.0f} ms; estimate {estimate * 1e3:.0f} ms, exact {exact * 1e3:.0f} ms; "
-        f"at most {off:.4f} dB off (goal 0.05)"
+        f"\nclip {ratio}: histograms {built * 1e3:.0f} ms; estimate {estimate * 1e3:.0f} ms, "
+        f"exact {exact * 1e3:.0f} ms; at most {off:.4f} dB off (goal 0.05)"
     )
     assert off < 0.05
