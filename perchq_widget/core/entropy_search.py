@@ -78,14 +78,16 @@ class _Divergence(Costs):
 
 
 class _Sums:
-    """Cumulative sums over bins, (bins + 1, rows) float64 where differences need it."""
+    """Cumulative sums over bins, (bins + 1, rows): of counts in float32 where that holds them exactly."""
 
     def __init__(self, counts: Array) -> None:
         bins, rows = counts.shape
         self.counts = counts
-        self.mass, self.occupied, self.own = (np.zeros((bins + 1, rows), each) for each in ("f8", "i4", "f8"))
-        np.cumsum(counts, axis=0, out=self.mass[1:], dtype=np.float64)
-        np.cumsum(counts > 0, axis=0, out=self.occupied[1:], dtype=np.int32)
+        mass = np.float32 if counts.sum(0, dtype=np.float64).max(initial=0) < 1 << 24 else np.float64
+        self.mass, self.occupied = np.zeros((bins + 1, rows), mass), np.zeros((bins + 1, rows), np.float32)
+        self.own = np.zeros((bins + 1, rows))
+        np.cumsum(counts, axis=0, out=self.mass[1:], dtype=mass)
+        np.cumsum(counts > 0, axis=0, out=self.occupied[1:], dtype=np.float32)
         np.cumsum(_times_log(counts), axis=0, out=self.own[1:], dtype=np.float64)
 
     def divergence(self, place: npt.NDArray[np.int64]) -> Array:
@@ -94,10 +96,10 @@ class _Sums:
         first, last = place[:, 0], place[:, -1]
         left, right = self.mass[first], self.mass[-1] - self.mass[last]
         inside = self.mass[last] - self.mass[first]
-        counts = np.diff(self.mass[place], axis=1).astype(np.float32)
-        filled = np.diff(self.occupied[place], axis=1).astype(np.float32)
+        counts = _steps(self.mass, place).astype(np.float32, copy=False)
+        filled = _steps(self.occupied, place)
         own = self.own[last] - self.own[first]
-        shared = _times_log_ratio(counts, filled).sum(1, dtype=np.float64)
+        shared = _times_log_ratio(counts, filled).sum(1).astype(np.float64)
         for outside, bin_, code in ((left, first, 0), (right, np.maximum(last - 1, first), -1)):
             inner = self.counts[np.minimum(bin_, len(self.counts) - 1)]
             own += _times_log(inner + outside) - _times_log(inner)
@@ -108,6 +110,12 @@ class _Sums:
         return np.asarray(own / total - np.log(total) - shared / total + np.log(kept))
 
 
+def _steps(sums: Array, place: npt.NDArray[np.int64]) -> Array:
+    """What each code adds: (candidates, codes, rows)."""
+    found = np.take(sums, place, axis=0)
+    return np.asarray(found[:, 1:] - found[:, :-1])
+
+
 def _times_log(counts: Array) -> Array:
     return np.asarray(counts * np.log(np.maximum(counts, 1e-30)))
 
@@ -115,7 +123,7 @@ def _times_log(counts: Array) -> Array:
 def _times_log_ratio(counts: Array, filled: Array) -> Array:
     """counts log(counts / filled), 0 where there are none."""
     share: Any = np.maximum(counts, np.float32(1e-30))
-    share = share / np.maximum(filled, np.float32(1))
+    share /= np.maximum(filled, np.float32(1))
     np.log(share, out=share)
     share *= counts
     return np.asarray(share)
