@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +20,9 @@ from .record import Statistic
 from .reduce import small_buffers
 from .runtimes.floats import FIXED_RULES
 from .schemes import QuantScheme
+
+if TYPE_CHECKING:
+    from .evidence import Evidence
 
 Ends = tuple[npt.NDArray[Any], npt.NDArray[Any]]
 
@@ -73,13 +77,22 @@ def fit(
     return qparams_from_range(low, high, scheme, ch_axis)
 
 
-def searched_ends(array: Array, ch_axis: int, scheme: QuantScheme, observed: ChannelRanges) -> Ends | None:
-    """The ends that the scheme's observer finds, (C,) each, one pair repeated per tensor; None for "minmax"."""
+def searched_ends(
+    array: Array,
+    ch_axis: int,
+    scheme: QuantScheme,
+    observed: ChannelRanges,
+    evidence: Callable[[np.dtype[Any], bool], Evidence] | None = None,
+) -> Ends | None:
+    """The ends that the scheme's observer finds, (C,) each, one pair repeated per tensor; None for "minmax".
+
+    ``evidence`` gives what is known of the values already, taken as a dtype, per channel or as a whole.
+    """
     if isinstance(observer_of(scheme.observer), MinMax):
         return None
     from .observing import observed_ends
 
-    low, high = observed_ends(array, ch_axis, scheme, observed)
+    low, high = observed_ends(array, ch_axis, scheme, observed, evidence)
     shape = observed.min_val.shape
     return np.broadcast_to(low, shape), np.broadcast_to(high, shape)
 

@@ -24,15 +24,23 @@ Ends = tuple[Floats, Floats]
 ROWS = 64
 
 
-def observed_ends(array: Array, ch_axis: int, scheme: QuantScheme, observed: ChannelRanges) -> Ends:
+def observed_ends(
+    array: Array,
+    ch_axis: int,
+    scheme: QuantScheme,
+    observed: ChannelRanges,
+    evidence: Callable[[np.dtype[Any], bool], Evidence] | None = None,
+) -> Ends:
     """(min_val, max_val) that the scheme's observer takes from ``array``: of shape (C,), per tensor of shape ().
 
     ``observed`` are the tensor's ranges in the dtype that the convention computes in. A channel without a finite value
-    has 0..0; one whose values are all the same keeps them. ``clip_ratio`` is not in it.
+    has 0..0; one whose values are all the same keeps them. ``clip_ratio`` is not in it. ``evidence`` gives what is
+    known of the values already, taken as a dtype, per channel or as a whole.
     """
     dtype = require_allowed(scheme).working_dtype(array.dtype)
     whole = scheme.granularity == "tensor"
-    low, high = ends_of(Evidence(array, ch_axis, observed, dtype, whole=whole), scheme)
+    seen = Evidence(array, ch_axis, observed, dtype, whole=whole) if evidence is None else evidence(dtype, whole)
+    low, high = ends_of(seen, scheme)
     return (low[0], high[0]) if whole else (low, high)
 
 

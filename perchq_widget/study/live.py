@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import fields
+from dataclasses import fields, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -12,15 +12,18 @@ import numpy.typing as npt
 
 from perchq_widget.core.bin_errors import EstimatedErrors, estimated_errors
 from perchq_widget.core.codec import Parameters
+from perchq_widget.core.evidence import Evidence
 from perchq_widget.core.findings import Finding
+from perchq_widget.core.fitting import Ends, searched_ends
 from perchq_widget.core.histograms import ESTIMATE_BINS, ChannelHistograms, channel_histograms
 from perchq_widget.core.live import live_errors
 from perchq_widget.core.metrics import CLIPPED, MAX, NOISE, ROWS, ChannelErrors, GroupErrors, channel_errors
-from perchq_widget.core.ranges import ChannelRanges, channel_ranges
+from perchq_widget.core.ranges import ChannelRanges
+from perchq_widget.core.schemes import QuantScheme
 from perchq_widget.core.tails import Tails, tails_of
 
 from .channels import ChannelTable
-from .tensor import Fitted, Request, fitted
+from .tensor import Facts, Fitted, Request, fitted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,6 +33,8 @@ if TYPE_CHECKING:
 EXACT_MOST = 1 << 25
 #: Elements below which a pass is quick anyway.
 WORTH_TAILS = 1 << 20
+#: Searches whose ends are remembered.
+MOST_SEARCHED = 32
 _LATER = ("frame", "summary", "findings", "groups")
 
 
@@ -110,31 +115,51 @@ class LiveTable(ChannelTable):
         return self._known.channels
 
 
-class TensorFacts:
+class TensorFacts(Facts):
     """What one tensor is like whatever the scheme, kept for as long as it is looked at."""
 
     def __init__(self, array: npt.NDArray[Any]) -> None:
-        self.array = array
+        super().__init__(array)
         self._ranges: dict[tuple[int, np.dtype[Any]], ChannelRanges] = {}
         self._tails: dict[tuple[int, np.dtype[Any]], Tails] = {}
         self._histograms: dict[tuple[int, np.dtype[Any]], ChannelHistograms] = {}
+        self._searched: dict[tuple[int, QuantScheme], Ends | None] = {}
+        self._evidence: tuple[object, Evidence] | None = None
 
     def ranges(self, axis: int, dtype: np.dtype[Any]) -> ChannelRanges:
         """Ranges along ``axis``, the values taken as ``dtype``."""
         if (axis, dtype) not in self._ranges:
-            self._ranges[axis, dtype] = channel_ranges(self.array, axis, dtype)
+            self._ranges[axis, dtype] = super().ranges(axis, dtype)
         return self._ranges[axis, dtype]
 
-    def live_table(self, request: Request) -> LiveTable:
+    def searched(self, axis: int, scheme: QuantScheme, observed: ChannelRanges) -> Ends | None:
+        """The ends that the scheme's observer finds. The clip ratio comes after them: moving it searches nothing."""
+        key = axis, replace(scheme, clip_ratio=1.0)
+        if key not in self._searched:
+            if len(self._searched) >= MOST_SEARCHED:
+                self._searched.clear()
+            self._searched[key] = searched_ends(
+                self.array, axis, scheme, observed, lambda dtype, whole: self._seen(axis, observed, dtype, whole)
+            )
+        return self._searched[key]
+
+    def _seen(self, axis: int, observed: ChannelRanges, dtype: np.dtype[Any], whole: bool) -> Evidence:
+        """The histograms of the last search, if they are of the same values."""
+        key = axis, dtype, whole
+        if self._evidence is None or self._evidence[0] != key:
+            self._evidence = key, Evidence(self.array, axis, observed, dtype, whole=whole)
+        return self._evidence[1]
+
+    def live_table(self, request: Request) -> ChannelTable:
         """The result at once, its slower columns later."""
-        ready = fitted(self.array, request, self.ranges)
+        ready = fitted(self, request)
         key = ready.axis, ready.qparams.working_dtype
         if key in self._histograms and _one_scale(ready.qparams):
             estimates = estimated_errors(self._histograms[key], ready.qparams, ready.observed)
             return LiveTable(ready.table(_incomplete(estimates, ready)), lambda: _measured(ready), estimated=True)
         errors = live_errors(self.array, ready.axis, ready.qparams, ready.observed, self._tails.get(key))
         known = ready.table(errors)
-        return LiveTable(known, lambda: known if errors.complete else _measured(ready))
+        return known if errors.complete else LiveTable(known, lambda: _measured(ready))
 
     def prepare(self, table: ChannelTable) -> None:
         """While nothing moves: learn what makes the next moves of a control fast."""

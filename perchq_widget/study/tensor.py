@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -81,28 +81,39 @@ class Fitted:
         )
 
 
-#: (axis, dtype) -> the ranges of the tensor at hand.
-Ranges = Callable[[int, np.dtype[Any]], ChannelRanges]
+class Facts:
+    """What a tensor is like, looked up when it is asked for; those who look often remember it."""
+
+    def __init__(self, array: npt.NDArray[Any]) -> None:
+        self.array = array
+
+    def ranges(self, axis: int, dtype: np.dtype[Any]) -> ChannelRanges:
+        """Ranges along ``axis``, the values taken as ``dtype``."""
+        return channel_ranges(self.array, axis, dtype)
+
+    def searched(self, axis: int, scheme: QuantScheme, observed: ChannelRanges) -> tuple[Floats, Floats] | None:
+        """The ends that the scheme's observer finds; None for "minmax"."""
+        return searched_ends(self.array, axis, scheme, observed)
 
 
-def fitted(array: npt.NDArray[Any], request: Request, ranges: Ranges | None = None) -> Fitted:
-    """Choose the parameters. ``ranges`` serves those that are known already; else they are taken in one pass."""
+def fitted(facts: Facts, request: Request) -> Fitted:
+    """Choose the parameters."""
+    array = facts.array
     axis = normal_axis(request.ch_axis, array.ndim)
     names = _names(request.channel_names, array.shape[axis])
     rules = require_allowed(request.scheme)
     dtype = rules.working_dtype(array.dtype) if request.qparams is None else request.qparams.working_dtype
-    observed = channel_ranges(array, axis, dtype) if ranges is None else ranges(axis, dtype)
+    observed = facts.ranges(axis, dtype)
     _check_squares(observed, dtype)
-    searched = None
-    if request.ranges is None and request.qparams is None:
-        searched = searched_ends(array, axis, request.scheme, observed)
+    free = request.ranges is None and request.qparams is None
+    searched = facts.searched(axis, request.scheme, observed) if free else None
     found = _qparams(array, request, observed, axis, searched)
     return Fitted(array, request, axis, names, observed, *found, searched)
 
 
 def analyze_table(array: npt.NDArray[Any], request: Request) -> ChannelTable:
     """Ranges, parameters and exact errors of every channel; two passes in blocks, no full-size temporary."""
-    ready = fitted(array, request)
+    ready = fitted(Facts(array), request)
     return ready.table(channel_errors(array, ready.axis, ready.qparams, ready.observed))
 
 

@@ -52,7 +52,7 @@ def test_layers_rows_and_pages(layers: Page) -> None:
     page.page.get_by_label("Layer", exact=True).select_option(label="fc.weight · (40, 64) float32")
     page.page.locator(".perchq-caption", has_text="fc.weight").first.wait_for()
     page.page.get_by_text("rows 1–16 of 40").wait_for()
-    page.page.locator(".perchq-table-box").get_by_title("Next page").click()
+    page.page.get_by_title("Next page").click()
     page.page.get_by_text("rows 17–32 of 40").wait_for()
     name = page.page.locator(".perchq-table tbody tr").nth(3).locator("td").nth(1).inner_text()
     page.page.locator(".perchq-rows button").nth(3).click()

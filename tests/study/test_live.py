@@ -9,7 +9,7 @@ import pytest
 import perchq_widget as pq
 from perchq_widget.core.defaults import settled
 from perchq_widget.report.documents import ChannelReport
-from perchq_widget.study import live
+from perchq_widget.study import live, tensor
 from perchq_widget.study.live import TensorFacts
 from perchq_widget.study.tensor import Request
 
@@ -55,8 +55,8 @@ def test_asking_for_the_table_completes_it() -> None:
 
 def test_facts_are_learnt_once(monkeypatch: pytest.MonkeyPatch) -> None:
     passes: list[int] = []
-    ranges = live.channel_ranges
-    monkeypatch.setattr(live, "channel_ranges", lambda *given: passes.append(1) or ranges(*given))
+    ranges = tensor.channel_ranges
+    monkeypatch.setattr(tensor, "channel_ranges", lambda *given: passes.append(1) or ranges(*given))
     facts = TensorFacts(weights())
     for ratio in (1.0, 0.9, 0.8):
         facts.live_table(Request(settled("qint8", clip_ratio=ratio), 0, "w"))
@@ -109,3 +109,20 @@ def test_short_channels_are_never_estimated(monkeypatch: pytest.MonkeyPatch) -> 
     facts, request = TensorFacts(weights()), Request(settled("qint8"), 0, "w")
     facts.prepare(facts.live_table(request))
     assert facts.live_table(request).exact
+
+
+def test_moving_the_ratio_searches_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    searches: list[object] = []
+    search = live.searched_ends
+    monkeypatch.setattr(live, "searched_ends", lambda *given: searches.append(1) or search(*given))
+    facts, x = TensorFacts(weights()), weights()
+    for ratio in (1.0, 0.9, 0.8):
+        table = facts.live_table(Request(settled("int4", observer="mse", clip_ratio=ratio), 0, "w"))
+        whole = pq.analyze(x, dtype="int4", observer="mse", clip_ratio=ratio, name="w")
+        np.testing.assert_array_equal(table.known["scale"], whole.table["scale"])
+    assert len(searches) == 1
+    other = facts.live_table(Request(settled("int4", observer="percentile(99)"), 0, "w"))
+    np.testing.assert_array_equal(
+        other.known["scale"], pq.analyze(x, dtype="int4", observer="percentile(99)").table["scale"]
+    )
+    assert len(searches) == 2
