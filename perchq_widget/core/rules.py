@@ -76,12 +76,16 @@ def _shown(value: float) -> str:
 
 
 def finding_names(hits: Iterable[Hit], n_channels: int) -> list[str]:
-    """Per channel, the rules that meet it, joined with "; "."""
-    names = [""] * n_channels
+    """Per channel, the rules that meet it, joined with "; "; of many channels few combinations occur."""
+    met = np.zeros(n_channels, np.int64)
+    rules: list[str] = []
     for hit in hits:
-        for row in np.flatnonzero(hit.where):
-            names[row] = f"{names[row]}; {hit.rule}" if names[row] else hit.rule
-    return names
+        if hit.where.any():
+            met += hit.where.astype(np.int64) << len(rules)
+            rules.append(hit.rule)
+    found, which = np.unique(met, return_inverse=True)
+    texts = ["; ".join(rule for at, rule in enumerate(rules) if each >> at & 1) for each in found.tolist()]
+    return [texts[place] for place in which.tolist()]
 
 
 def scale_hits(

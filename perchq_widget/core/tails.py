@@ -47,26 +47,22 @@ class Tails:
     ) -> tuple[Floats, Floats, Floats]:
         """(clipped, added noise, largest error) per channel of ``where``: what clipping changes, 0 elsewhere."""
         n_channels = len(where)
-        limit = float(_unclipped_share(qparams, ranges)[where].min(initial=np.inf))
-        n = int(np.searchsorted(-self.shares, -limit, side="right"))
-        mine = np.flatnonzero(where[self.channels[:n]])
-        x, of = self.values[mine], self.channels[mine]
+        limits = np.where(where, _unclipped_share(qparams, ranges), np.inf)
+        n = int(np.searchsorted(-self.shares, -limits.min(initial=np.inf), side="right"))
+        some = np.flatnonzero(self.shares[:n] >= limits[self.channels[:n]])
+        x, of = self.values[some], self.channels[some]
         params = qparams.expand(Units(of, (1, of.size)), 1)
         raw = levels_of(x[None], qparams, params)
         kept = np.minimum(np.maximum(raw, params.low), params.high)
-        out = np.flatnonzero(raw[0] != kept[0])
-        of, x = of[out], x[out]
-        params = qparams.expand(Units(of, (1, of.size)), 1)
-        before, after = (self._errors(level[:, out], x, qparams, params) for level in (raw, kept))
+        out = raw[0] != kept[0]
+        before, after = (np.where(out, self._errors(level, x, qparams, params), 0.0) for level in (raw, kept))
         largest = np.zeros(n_channels)
         np.maximum.at(largest, of, np.abs(after))
-        counted = np.bincount(of, minlength=n_channels).astype(np.float64)
-        added = np.bincount(of, after**2 - before**2, n_channels).astype(np.float64)
-        return counted, added, largest
+        clipped, noise = (np.bincount(of, each, n_channels) for each in (out, after**2 - before**2))
+        return clipped.astype(np.float64), noise.astype(np.float64), largest
 
     @staticmethod
     def _errors(levels: Array, x: Array, qparams: Parameters, params: Any) -> Floats:
-        levels = np.ascontiguousarray(levels)
         qparams.decoder.values(levels, params, levels)
         return np.asarray((levels[0] - x).astype(np.float64))
 
