@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 _CLOSED = "This panel is closed; show() opens another one."
 _LOOK = ("channel", "sort", "descending", "page", "find", "finding")
 _STAYS = ("lines", "mode", "tensor", "tensor_name", "baseline")
-REST_S = 0.25  # without a move, after which what the moves left out is computed
+REST_S = 0.5  # without a move, after which what the moves left out is computed
 _LONG = 2000  # lines whose calculation takes long enough to say so
 
 
@@ -273,30 +273,26 @@ class QuantPanel(Comparisons, w.VBox):
         look = texts or picked or last is None or last.page != view.page or last.order != view.order
         look = look or last is None or not same_look(last.intent, view.intent)
         look = look or last is None or last.baseline is not view.baseline
-        self.controls.apply(view)
-        self.banner.apply(view)
-        if self.input is not None:
-            self.input.apply(view)
-        if texts:
-            self._apply_texts(view)
-        data = data or last is None or last.baseline is not view.baseline
-        if picked or texts:
-            self.explain.apply(view)
-        if picked or data:
+        charts = data or last is None or last.baseline is not view.baseline
+        # What one looks at goes first: everything below travels to the browser behind it.
+        if picked or charts:
+            self.overview.apply(view, data=charts)  # the largest of them, which takes the page longest
             self.chart.apply(view)
-            self.overview.apply(view, data=data)
+        if look:
+            self.table.apply(view)
+        if picked or charts:
             if self.curve is not None:
                 self.curve.apply(view)
             if self.ranges is not None:
-                self.ranges.apply(view, data=data)
-        for part in (self.presets, self.board, self.bakeoff, self.code):
-            if part is not None:
-                part.apply(view)
-        self.selector.apply(view)
-        self.exports.apply(view)
-        self.comparison.apply(view)
-        if look:
-            self.table.apply(view)
+                self.ranges.apply(view, data=charts)
+        if texts:
+            self._apply_texts(view)
+        if picked or texts:
+            self.explain.apply(view)
+        around = (self.controls, self.banner, self.input, self.presets, self.board, self.bakeoff, self.code)
+        for each in (*around, self.selector, self.exports, self.comparison):
+            if each is not None:
+                each.apply(view)
 
     def _apply_texts(self, view: PanelView) -> None:
         if view.report is not None:

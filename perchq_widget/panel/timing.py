@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator
 
-QUIET_S = 0.008
+QUIET_S = 0.003
 CAP_S = 0.06
 PATIENT_S = 0.3  # between two key strokes of someone who types
 
