@@ -163,6 +163,7 @@ class QuantPanel(Comparisons, w.VBox):
         baked = () if self.bakeoff is None else self.bakeoff.rows
         curve = () if self.curve is None else self.curve.parts
         hidden = (*self.table.rows, *self.table.copy.parts, *self.comparison.rows, *baked, *curve, *self.board.parts)
+        hidden += (self.controls.compare,)  # which gets its place when the settings are first drawn
         close_tree(self, super().close, extra=hidden)
 
     def __repr__(self) -> str:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator
 
-QUIET_S = 0.003
+QUIET_S = 0.003  # for the first move after a pause, which is answered at once
+BURST_S, CALM_S = 0.02, 0.1  # for one that follows an answer so closely that more will come
 CAP_S = 0.06
 PATIENT_S = 0.3  # between two key strokes of someone who types
 
@@ -22,8 +23,8 @@ class LatestWins:
     """Run ``work`` after the last of a burst of requests.
 
     Inside an event loop a request arms a timer: messages that already wait in the queue are taken first, and only
-    the state that they leave behind is evaluated. A burst that does not end is evaluated every ``cap_s`` all the
-    same. Without a loop ``work`` runs at once, or at the next ``settle`` if it is not ``eager``. A request that
+    the state that they leave behind is evaluated. What follows an answer closely is taken for part of a burst and
+    waits a little longer; a burst that does not end is evaluated every ``cap_s`` all the same. Without a loop ``work`` runs at once, or at the next ``settle`` if it is not ``eager``. A request that
     ``work`` itself makes runs it once more, never nested.
     ``patient`` requests, for work that takes long, wait until nobody asks any more, however long that is.
 
@@ -48,6 +49,7 @@ class LatestWins:
         self._find_loop = find_loop
         self._timer: asyncio.TimerHandle | None = None
         self._first = 0.0
+        self._ended = -CALM_S
         self._more = False
         self._patient = False
         self._pending = False
@@ -97,13 +99,18 @@ class LatestWins:
 
     def _arm(self, loop: asyncio.AbstractEventLoop) -> None:
         self._more = False
-        self._timer = loop.call_later(self._patient_s if self._patient else self._quiet_s, self._fire, loop)
+        burst = loop.time() - self._ended < CALM_S
+        quiet_s = max(self._quiet_s, BURST_S) if burst else self._quiet_s
+        self._timer = loop.call_later(self._patient_s if self._patient else quiet_s, self._fire, loop)
 
     def _fire(self, loop: asyncio.AbstractEventLoop) -> None:
         if self._more and (self._patient or loop.time() - self._first < self._cap_s):
             self._arm(loop)
-        else:
+            return
+        try:
             self.settle()
+        finally:
+            self._ended = loop.time()
 
     def _disarm(self) -> None:
         if self._timer is not None:
