@@ -24,9 +24,10 @@ class LatestWins:
 
     Inside an event loop a request arms a timer: messages that already wait in the queue are taken first, and only
     the state that they leave behind is evaluated. What follows an answer closely is taken for part of a burst and
-    waits a little longer; a burst that does not end is evaluated every ``cap_s`` all the same. Without a loop ``work`` runs at once, or at the next ``settle`` if it is not ``eager``. A request that
-    ``work`` itself makes runs it once more, never nested.
-    ``patient`` requests, for work that takes long, wait until nobody asks any more, however long that is.
+    waits a little longer; a burst that does not end is evaluated every ``cap_s`` all the same. Without a loop ``work``
+    runs at once, or at the next ``settle`` if it is not ``eager``. A request that ``work`` itself makes runs it once
+    more, never nested. ``patient`` requests, for work that takes long, wait until nobody asks any more, however long
+    that is.
 
     A failure of ``work`` is raised, and the request stays pending: ``settle`` tries again.
     """
