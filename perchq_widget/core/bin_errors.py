@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from .aligned_bins import AlignedBins
 from .blocks import BLOCK, Array, scratch
 from .codec import Parameters
 from .elements import one_channel, raw_codes
@@ -26,6 +27,9 @@ from .reduce import settle
 from .sharing import in_turns
 
 Floats = npt.NDArray[np.float64]
+Rows = slice | npt.NDArray[np.intp]
+#: Bins that are looked at together where one table serves all channels: few buffers are in use then.
+ALIGNED_BLOCK = BLOCK * 4
 _EXPONENT = np.int32(0x7F800000)
 
 
@@ -96,20 +100,28 @@ def estimated_errors(histograms: ChannelHistograms, qparams: Parameters, observe
     n_channels = len(histograms.width)
     found = np.zeros((3, n_channels))
 
+    with _quiet():
+        first = _Worker(histograms, qparams, observed)
+
     def work(turn: int, n_threads: int) -> None:
         with _quiet():
-            _add(_Worker(histograms, qparams, observed), found, turn, n_threads)
+            _add(_Worker(histograms, qparams, observed) if turn else first, found, turn, n_threads)
 
+    # What takes few passes is over before two threads have shared it.
+    in_turns(0 if first.is_aligned else histograms.counts.size, work)
     with _quiet():
-        in_turns(histograms.counts.size, work)
-        return _Worker(histograms, qparams, observed).result(found)
+        return first.result(found)
 
 
 def _add(worker: _Worker, found: Floats, turn: int, n_threads: int) -> None:
     n_channels, n_bins = worker.histograms.counts.shape
-    step = max(1, (BLOCK // 2 if n_threads == 1 else BLOCK) // n_bins)
+    few = ALIGNED_BLOCK if worker.is_aligned else BLOCK if n_threads > 1 else BLOCK // 2
+    step = max(1, few // n_bins)
+    # Channels that lie alike are looked at beside those that are clipped at the same places.
+    order = np.argsort(worker.histograms.first, kind="stable") if worker.is_aligned else None
     for start in range(turn * step, n_channels, step * n_threads):
-        rows = slice(start, min(start + step, n_channels))
+        part = slice(start, min(start + step, n_channels))
+        rows = part if order is None else order[part]
         found[:, rows] = worker.sums(rows)
 
 
@@ -139,13 +151,21 @@ class _Worker:
         self.end_bins = self._bins_of(low), self._bins_of(high)
         self.steps = np.arange(histograms.n_bins + 1)
         self.buffers: list[Array] = []
+        self.aligned: AlignedBins | None = None
+        if isinstance(grid, IntGrid) and qparams.working_dtype.itemsize >= 4:
+            self.aligned = AlignedBins(histograms.first, self.width, self.low, self.high, histograms.n_bins)
+
+    @property
+    def is_aligned(self) -> bool:
+        """Whether one table of errors serves all channels."""
+        return self.aligned is not None and bool(self.aligned.alike.all())
 
     def _bins_of(self, values: Floats) -> npt.NDArray[np.int64]:
         width = self.histograms.width
         place = np.floor(values / np.where(width > 0, width, 1.0)).astype(np.int64) - self.histograms.first
         return np.asarray(np.clip(place, 0, self.histograms.n_bins - 1))
 
-    def sums(self, rows: slice) -> Floats:
+    def sums(self, rows: Rows) -> Floats:
         """(3, rows): the sum of e^2, the number of values clipped, the largest error in steps."""
         weights = self.histograms.counts[rows].astype(np.float32)
         clipped = self._clipped(rows, weights)
@@ -154,10 +174,19 @@ class _Worker:
             at = np.arange(len(weights)), place[rows]
             noise += weights[at] * self.end_errors[rows, side] ** 2
             weights[at] = 0
-        inside, most = (self._asked if self.qparams.working_dtype.itemsize < 4 else self._integrated)(rows, weights)
+        inside, most = self._inside(rows, weights)
         return np.stack([noise + inside, clipped, most])
 
-    def _integrated(self, rows: slice, weights: Array) -> tuple[Floats, Floats]:
+    def _inside(self, rows: Rows, weights: Array) -> tuple[Floats, Floats]:
+        """The sum of e^2 over the bins, and the largest error in steps."""
+        if self.qparams.working_dtype.itemsize < 4:
+            return self._asked(rows, weights)
+        found = None if self.aligned is None else self.aligned.noise(rows, weights)
+        if found is None:
+            return self._integrated(rows, weights)
+        return found * self.scale[rows] ** 2, np.full(len(weights), 0.5)
+
+    def _integrated(self, rows: Rows, weights: Array) -> tuple[Floats, Floats]:
         whole = isinstance(self.grid, IntGrid)
         dtype: np.dtype[Any] = np.dtype(np.float32 if whole else np.float64)
         x, k, out = self._room(len(weights), dtype)
@@ -182,7 +211,7 @@ class _Worker:
             self.buffers = [scratch(n_rows * n_edges, dtype, place) for place in range(3)]
         return [each[: n_rows * n_edges].reshape(n_rows, n_edges) for each in self.buffers]
 
-    def _clipped(self, rows: slice, weights: Array) -> Floats:
+    def _clipped(self, rows: Rows, weights: Array) -> Floats:
         """Values beyond the outermost rounding boundaries; the bins there are cut in proportion."""
         total, every = np.zeros(len(weights)), np.arange(len(weights))
         width = np.where(self.width[rows] > 0, self.width[rows], 1.0)
@@ -195,14 +224,16 @@ class _Worker:
             place = np.where(hit, end[rows] / width - first, n_bins if above else 0)
             place = np.clip(place, 0, n_bins)
             cut = np.minimum(place, n_bins - 1).astype(np.int64)
+            some = slice(int(cut.min()), n_bins) if above else slice(0, int(cut.max()) + 1)
             at = cut[:, None].astype(np.float32)
-            beyond = np.greater(bins, at) if above else np.less(bins, at)
+            beyond = np.greater(bins[some], at) if above else np.less(bins[some], at)
             share = np.where(hit, (1 - place + cut) if above else place - cut, 0.0)
-            total += np.vecdot(weights, beyond.astype(np.float32)) + weights[every, cut] * share
+            total += np.vecdot(weights[:, some], beyond.astype(np.float32)) + weights[every, cut] * share
         return total
 
-    def _asked(self, rows: slice, weights: Array) -> tuple[Floats, Floats]:
+    def _asked(self, rows: Rows, weights: Array) -> tuple[Floats, Floats]:
         """By the kernel itself, at the number of the working dtype that is nearest each bin's centre."""
+        assert isinstance(rows, slice)  # only channels that lie alike are put in another order
         bins = np.arange(self.histograms.n_bins) + 0.5
         x = (self.histograms.first[rows, None] + bins) * self.histograms.width[rows, None]
         values = carried(x.astype(np.float32), self.qparams.working_dtype)
