@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import ipywidgets as w
 
-from ..core.errors import QuantError, QuantValueError
+from ..core.errors import QuantError
 from ..report.code import call, comment, text_block
 from ..report.reproduce import brief_settings, readable_file
 from ..study.comparison_table import apart
@@ -40,11 +40,10 @@ def code_of(view: PanelView, subject: Subject) -> str:
     A tensor that was not read from a file is the variable ``tensor``, which is named in a comment. With a baseline,
     ``comparison`` puts the pins beside the report. Raises QuantValueError where the state in view has no result.
     """
-    if view.report is None or view.stale:
-        raise QuantValueError("there is no result for this input and these settings; correct them first")
+    report = view.current()
     script = _Script(subject)
-    script.add_report("report", view.report, view.intent)
-    pins = [] if view.baseline is None else [pin for pin in view.pins if _comparable(pin.report, view.report)]
+    script.add_report("report", report, view.intent)
+    pins = [] if view.baseline is None else [pin for pin in view.pins if _comparable(pin.report, report)]
     _add_comparison(script, pins)
     explained = [f"explanation = report.explain({view.channel!a})"] if view.row is not None else []
     rows = [*explained, *_rows(view), "table"]

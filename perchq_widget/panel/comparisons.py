@@ -28,6 +28,7 @@ class Comparisons:
     comparison: ConventionTable
     bakeoff: BakeOff | None
     pins: tuple[Pin, ...] = ()
+    comm: Any
     _pace: LatestWins
 
     @property
@@ -40,8 +41,10 @@ class Comparisons:
 
         One row per convention, the one in use first: codes_differ_pct against it, sqnr_db, gain_db, used_by, and
         ``refused``, the reason where a convention does not have these settings. Of tensors above four million
-        elements evenly spaced slices are compared. The button does the same, convention by convention.
+        elements evenly spaced slices are compared. The button does the same, convention by convention. Raises
+        QuantValueError while the panel shows an error instead of a result.
         """
+        self._current()
         self._compare()
         self.comparison.work.settle()
         return self.comparison.frame
@@ -83,10 +86,12 @@ class Comparisons:
         One row per observer, each with its own parameters: sqnr_db, worst_channel, worst_sqnr_db, median_sqnr_db,
         clipped_pct, channels_won (highest SQNR, the first of equals), seconds, and ``refused``, the reason where the
         settings do not allow it. Who won each channel is then in ``panel.bakeoff.winners``. All values of the tensor
-        are read for each. Raises QuantValueError for the calculator, whose lines are ranges already.
+        are read for each. Raises QuantValueError for the calculator, whose lines are ranges already, and while the
+        panel shows an error instead of a result.
         """
         if self.bakeoff is None:
             raise QuantValueError("observers take ranges from tensors, and these are lines: use show(tensor)")
+        self._current()
         self._bake_off()
         self.bakeoff.work.settle()
         return self.bakeoff.frame
@@ -99,10 +104,9 @@ class Comparisons:
             self.bakeoff.start(self.view)
 
     def _current(self) -> ChannelReport:
-        view = self.view
-        if view.report is None or view.stale:
-            raise QuantValueError("there is no result for this input and these settings; correct them first")
-        return view.report
+        if self.comm is None:
+            raise QuantValueError("this panel is closed; show() opens another one")
+        return self.view.current()
 
     def _set_scheme(self, settings: dict[str, Any]) -> None:
         self.state.size_text = self.state.observer_text = None  # whatever was typed and is none

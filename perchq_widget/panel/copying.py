@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from ..core.errors import QuantValueError, choose_from
+from ..core.errors import choose_from
 from ..report.export import csv_text
 from ..report.markdown import markdown_text
 from ..report.text import plural
@@ -43,9 +43,7 @@ def table_text(view: PanelView, kind: str, most: int | None = None) -> str:
     QuantValueError for another kind, and where the input and settings have no result.
     """
     choose_from("kind", kind, KINDS)
-    if view.report is None or view.stale:
-        raise QuantValueError("there is no result for this input and these settings; correct them first")
-    rows = view.report.study.frame.iloc[list(view.order[:most])]
+    rows = view.current().study.frame.iloc[list(view.order[:most])]
     return csv_text(rows, {}) if kind == "csv" else _markdown(rows)
 
 

@@ -89,6 +89,13 @@ class PanelView:
         """The pinned state to compare with, if the one that is asked for exists."""
         return next((pin for pin in self.pins if pin.name == self.intent.baseline), None)
 
+    def current(self) -> ChannelReport:
+        """The result of the settings; raises QuantValueError where there is none, and says why."""
+        if self.report is None or self.stale:
+            reason = "" if self.problem is None else f": {self.problem.message}"
+            raise QuantValueError(f"there is no result for this input and these settings; correct them first{reason}")
+        return self.report
+
     @property
     def rows_on_page(self) -> tuple[int, ...]:
         """Rows of ``table`` that the page shows, in order."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from perchq_widget.core.errors import QuantError
+from perchq_widget.core.errors import QuantError, QuantValueError
 from perchq_widget.core.kernels import Expanded
 from perchq_widget.core.metrics import decibels
 from perchq_widget.core.reduce import clamp, settle
@@ -60,7 +60,12 @@ class ErrorCurve:
 
     @property
     def best(self) -> int:
-        """Where in ``ratios`` the error is least; of equals the largest ratio, which clips least."""
+        """Where in ``ratios`` the error is least; of equals the largest ratio, which clips least.
+
+        Raises QuantValueError where there is no curve.
+        """
+        if not self.ratios.size:
+            raise QuantValueError(f"channel {self.channel!r} has no error curve: {self.reason}")
         return int(self.ratios.size - 1 - np.argmin(self.noise[::-1]))
 
     @property

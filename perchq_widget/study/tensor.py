@@ -106,6 +106,10 @@ def fitted(facts: Facts, request: Request) -> Fitted:
     observed = facts.ranges(axis, dtype)
     _check_squares(observed, dtype)
     free = request.ranges is None and request.qparams is None
+    if request.ranges is not None and request.scheme.observer != "minmax":
+        raise QuantValueError(
+            f"ranges already says what observer {request.scheme.observer!r} would find: leave one of them out"
+        )
     searched = facts.searched(axis, request.scheme, observed) if free else None
     found = _qparams(array, request, observed, axis, searched)
     return Fitted(array, request, axis, names, observed, *found, searched)

@@ -127,7 +127,8 @@ def test_without_a_result_there_is_nothing_to_compare_with(tensor_panel: QuantPa
     tensor_panel.controls.compare.click()
     assert "correct the settings first" in tensor_panel.comparison.status.value
     assert tensor_panel.comparison.outcomes == ()
-    assert tensor_panel.compare_conventions().empty
+    with pytest.raises(pq.QuantValueError, match="correct them first: ch_axis must lie"):
+        tensor_panel.compare_conventions()
 
 
 def test_in_a_running_loop_it_fills_step_by_step_and_the_latest_wins(tensor_panel: QuantPanel) -> None:

@@ -359,3 +359,15 @@ def test_the_chart_is_made_when_it_is_needed(panel_of: QuantPanel, monkeypatch: 
     panel_of.pin("a")
     panel_of.pin("b")
     assert made == [1]
+
+
+def test_what_has_no_result_says_why(alive: set[str]) -> None:
+    del alive
+    panel = pq.show(np.ones((4, 300), np.float32))
+    panel.use("llama.cpp-q4_0")
+    for ask in (panel.compare_observers, panel.compare_conventions, panel.as_code, lambda: panel.pin("a")):
+        with pytest.raises(pq.QuantValueError, match=r"correct them first: .*no multiple of 32"):
+            ask()
+    panel.close()
+    with pytest.raises(pq.QuantValueError, match="this panel is closed"):
+        panel.pin("a")

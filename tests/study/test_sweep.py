@@ -176,3 +176,9 @@ def test_ranges_of_other_observers(observer, settings) -> None:
         for channel in (0, 3, 5):
             want = at[other].table["sqnr_db"][channel]
             assert error_curve(at[one].study, channel, [other]).sqnr_db[0] == pytest.approx(want, abs=2e-2)
+
+
+def test_without_a_curve_there_is_no_best() -> None:
+    curve = pq.analyze(np.full((2, 3), np.nan, np.float32)).error_curve(0)
+    with pytest.raises(pq.QuantValueError, match="channel '0' has no error curve: "):
+        _ = curve.best

@@ -311,3 +311,8 @@ def test_numpy_scalars_are_fine() -> None:
     report = pq.analyze(WEIGHT, ch_axis=np.int64(1), clip_ratio=np.float32(0.5), reduce_range=np.bool_(True))
     assert report.scheme.reduce_range is True
     assert len(report.table) == 5
+
+
+def test_an_observer_beside_given_ranges_is_refused() -> None:
+    with pytest.raises(pq.QuantValueError, match="ranges already says what observer 'mse' would find"):
+        pq.analyze(np.ones((2, 3), np.float32), observer="mse", ranges=(-1.0, 1.0))
