@@ -48,8 +48,8 @@ def used_calculator_panel() -> QuantPanel:
     open_all(panel)
     panel.pin("first")
     panel.state.mode = "params"
-    panel.state.lines = "not a line\n"
     panel.compare_conventions()
+    panel.state.lines = "not a line\n"
     return panel
 
 
