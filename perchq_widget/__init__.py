@@ -26,8 +26,10 @@ if TYPE_CHECKING:
     from .report.comparison import ReportComparison
     from .report.difference import ConventionDiff
     from .report.documents import ChannelReport
-    from .sources.base import TensorRecord, TensorSource, open_source
+    from .sources.base import TensorRecord, TensorSource
     from .sources.gguf_blocks import dequantize_gguf
+    from .sources.opening import open_source
+    from .sources.stored import Stored
 
 __version__ = "0.1.0"
 
@@ -44,8 +46,10 @@ _HOMES = {
     "report.comparison": ("ReportComparison",),
     "report.difference": ("ConventionDiff",),
     "report.documents": ("ChannelReport",),
-    "sources.base": ("TensorRecord", "TensorSource", "open_source"),
+    "sources.base": ("TensorRecord", "TensorSource"),
     "sources.gguf_blocks": ("dequantize_gguf",),
+    "sources.opening": ("open_source",),
+    "sources.stored": ("Stored",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
@@ -72,6 +76,7 @@ __all__ = [
     "QuantTypeError",
     "QuantValueError",
     "ReportComparison",
+    "Stored",
     "TensorRecord",
     "TensorSource",
     "analyze",

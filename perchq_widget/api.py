@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from .core.conventions import CONVENTIONS
@@ -12,7 +13,7 @@ from .core.errors import QuantTypeError, QuantValueError, choose_from
 from .core.grids import canonical_dtype
 from .core.keywords import DefaultNumber, DefaultText, given, known_keywords
 from .core.observers import Observer, observer_of
-from .core.schemes import GroupSize
+from .core.schemes import GroupSize, QuantScheme
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from .report.comparison import ReportComparison
     from .report.difference import ConventionDiff
     from .report.documents import ChannelReport
+    from .study.tensor import Request
 
 
 @known_keywords
@@ -91,7 +93,9 @@ def analyze(
     """Quantize a real tensor and measure every channel of ``ch_axis``.
 
     ``tensor``: numpy or torch array of any rank from 1, anything with DLPack or ``__array__``, or a TensorRecord,
-    which brings its name and, unless ``ch_axis`` is given, the axis that its layer kind suggests.
+    which brings its name and, unless ``ch_axis`` is given, the axis that its layer kind suggests. A record whose file
+    holds it quantized is measured with the file's own parameters as long as no setting is given, and as the floats
+    that these decode to as soon as one is.
     ``scheme``, ``granularity``, ``convention`` and ``scale_rule`` follow from the dtype where they are None: integers
     are affine, per channel, as "pytorch" does it; floats symmetric; MX formats as "ocp", nvfp4 as "modelopt", nf4 as
     "bitsandbytes", q4_0 and its like as "gguf". ``group_size`` is the elements of a channel that share a scale, or
@@ -103,29 +107,82 @@ def analyze(
     NaN and infinities are left out of ranges and errors, counted, and reported as findings.
     """
     from .report.documents import ChannelReport
-    from .study.tensor import Request, analyze_table, scheme_of
+    from .study.tensor import analyze_table
 
-    array, found_name, source, suggested_axis = _read(tensor)
-    if qparams is None:
-        settings = settled(
-            dtype, scheme, granularity, convention, group_size, scale_rule, reduce_range=reduce_range,
-            narrow_range=narrow_range, quant_range=quant_range, observer=observer, clip_ratio=clip_ratio,
+    asked = _Asked(
+        dtype, scheme, granularity, convention, group_size, scale_rule, reduce_range, narrow_range, quant_range,
+        observer, clip_ratio, ranges, qparams,
+    )  # fmt: skip
+    read = _read(tensor, as_stored=asked.nothing)
+    request = _request(read, asked, ch_axis, name, channel_names)
+    return ChannelReport(analyze_table(read.array, request), source=read.source if request.name == read.name else None)
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class _Asked:
+    """The settings of :func:`analyze` as they were given."""
+
+    dtype: str
+    scheme: str | None
+    granularity: str | None
+    convention: str | None
+    group_size: GroupSize | None
+    scale_rule: str | None
+    reduce_range: bool
+    narrow_range: bool
+    quant_range: tuple[int, int] | None
+    observer: str | Observer
+    clip_ratio: float
+    ranges: tuple[npt.ArrayLike, npt.ArrayLike] | None
+    qparams: Parameters | None
+
+    @property
+    def nothing(self) -> bool:
+        """Whether everything was left as it is."""
+        return self.qparams is None and not given(self.dtype) and not any(self._set().values())
+
+    def settings(self) -> QuantScheme:
+        """The scheme, with what was left open settled."""
+        return settled(
+            self.dtype, self.scheme, self.granularity, self.convention, self.group_size, self.scale_rule,
+            reduce_range=self.reduce_range, narrow_range=self.narrow_range, quant_range=self.quant_range,
+            observer=self.observer, clip_ratio=self.clip_ratio,
         )  # fmt: skip
-    else:
-        beside = {
-            "dtype": given(dtype) and canonical_dtype(dtype) != qparams.dtype, "scheme": scheme is not None,
-            "granularity": granularity is not None, "reduce_range": reduce_range, "narrow_range": narrow_range,
-            "quant_range": quant_range is not None, "observer": str(observer_of(observer)) != "minmax",
-            "clip_ratio": clip_ratio != 1.0, "ranges": ranges is not None, "group_size": group_size is not None,
-            "scale_rule": scale_rule is not None, "convention": convention is not None,
+
+    def check_beside(self, qparams: Parameters) -> None:
+        """Refuse what ``qparams`` already says."""
+        clashing = {"dtype": given(self.dtype) and canonical_dtype(self.dtype) != qparams.dtype, **self._set()}
+        arguments = [argument for argument, clashes in clashing.items() if clashes]
+        if arguments:
+            raise QuantValueError(f"qparams already says what {', '.join(arguments)} would: leave one of them out")
+
+    def _set(self) -> dict[str, bool]:
+        """Which settings but the dtype differ from their defaults."""
+        return {
+            "scheme": self.scheme is not None, "granularity": self.granularity is not None,
+            "reduce_range": bool(self.reduce_range), "narrow_range": bool(self.narrow_range),
+            "quant_range": self.quant_range is not None, "observer": str(observer_of(self.observer)) != "minmax",
+            "clip_ratio": self.clip_ratio != 1.0, "ranges": self.ranges is not None,
+            "group_size": self.group_size is not None, "scale_rule": self.scale_rule is not None,
+            "convention": self.convention is not None,
         }  # fmt: skip
-        _refuse_beside_qparams([argument for argument, clashes in beside.items() if clashes])
-        settings = scheme_of(qparams)
-    label = found_name if name is None else name
-    axis = ch_axis if given(ch_axis) or suggested_axis is None else suggested_axis
+
+
+def _request(
+    read: _Read, asked: _Asked, ch_axis: int, name: str | None, channel_names: Sequence[str] | None
+) -> Request:
+    from .study.channels import GIVEN_QPARAMS, STORED_QPARAMS
+    from .study.tensor import Request, scheme_of
+
+    qparams = asked.qparams if read.qparams is None else read.qparams
+    if qparams is not None:
+        asked.check_beside(qparams)
+    settings = asked.settings() if qparams is None else scheme_of(qparams)
+    axis = ch_axis if given(ch_axis) or read.axis is None else read.axis
+    label = read.name if name is None else name
     _check_label("name", label, axis)
-    table = analyze_table(array, Request(settings, axis, label, channel_names, ranges, qparams))
-    return ChannelReport(table, source=source if label == found_name else None)
+    origin = GIVEN_QPARAMS if read.qparams is None else STORED_QPARAMS
+    return Request(settings, axis, label, channel_names, asked.ranges, qparams, origin)
 
 
 @known_keywords
@@ -172,12 +229,12 @@ def convention_diff(
         reduce_range=reduce_range, narrow_range=narrow_range, quant_range=quant_range, observer=observer,
         clip_ratio=clip_ratio,
     )  # fmt: skip
-    array, found_name, _, suggested_axis = _read(tensor)
-    axis = ch_axis if given(ch_axis) or suggested_axis is None else suggested_axis
-    label = found_name if name is None else name
+    read = _read(tensor)
+    axis = ch_axis if given(ch_axis) or read.axis is None else read.axis
+    label = read.name if name is None else name
     _check_label("name", label, axis)
     first, second = (Request(each, axis, label, channel_names, ranges) for each in settings)
-    return ConventionDiff(diff_table(array, first, second))
+    return ConventionDiff(diff_table(read.array, first, second))
 
 
 def compare(*reports: ChannelReport, names: Sequence[str] | None = None) -> ReportComparison:
@@ -232,16 +289,27 @@ def _values(x: object) -> Any:
     return torch_array(values, "x") if is_torch(values) else values
 
 
-def _refuse_beside_qparams(arguments: list[str]) -> None:
-    if arguments:
-        raise QuantValueError(f"qparams already says what {', '.join(arguments)} would: leave one of them out")
+@dataclass(frozen=True, eq=False, slots=True)
+class _Read:
+    """A tensor's values, a name for it, the file that holds it under that name, and what its source suggests.
+
+    ``qparams``: the parameters that the file holds, if they are to be used.
+    """
+
+    array: npt.NDArray[Any]
+    name: str = "tensor"
+    source: str | None = None
+    axis: int | None = None
+    qparams: Parameters | None = None
 
 
-def _read(tensor: object) -> tuple[Any, str, str | None, int | None]:
-    """The array, a name for it, the file that holds it under that name, and the axis that its source suggests."""
+def _read(tensor: object, *, as_stored: bool = False) -> _Read:
     from .sources.base import TensorRecord
     from .sources.memory import as_array
 
-    if isinstance(tensor, TensorRecord):
-        return as_array(tensor.read()), tensor.name, tensor.source, tensor.ch_axis
-    return as_array(tensor), "tensor", None, None
+    if not isinstance(tensor, TensorRecord):
+        return _Read(as_array(tensor))
+    if as_stored and tensor.quantized:
+        stored = tensor.stored()
+        return _Read(stored.array(), tensor.name, tensor.source, tensor.ch_axis, stored.qparams)
+    return _Read(as_array(tensor.read()), tensor.name, tensor.source, tensor.ch_axis)

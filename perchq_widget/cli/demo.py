@@ -105,7 +105,7 @@ def fresh_notebook(out: Path) -> None:
 def analyze_model(out: Path) -> list[Path]:
     """One line per layer, the table of LAYER, and its CSV and PDF; returns the files written."""
     from perchq_widget import api
-    from perchq_widget.sources.base import open_source
+    from perchq_widget.sources.opening import open_source
 
     source = open_source(out / "models" / MODEL_FILES[0])
     print(f"{out / 'models' / MODEL_FILES[0]}: SQNR of each layer as qint8, affine, per channel\n")

@@ -32,7 +32,7 @@ def analyze(options: argparse.Namespace) -> int:
 
 def chosen(options: argparse.Namespace) -> TensorRecord | None:
     """The tensor that the options name; None, with a listing printed, where the choice is open."""
-    from perchq_widget.sources.base import open_source
+    from perchq_widget.sources.opening import open_source
 
     source = open_source(options.file)
     name = options.tensor if options.tensor is not None else only_name(source)

@@ -9,16 +9,16 @@ from typing import Any
 from ..core.defaults import settled
 from ..core.errors import QuantTypeError, QuantValueError, choose_from
 from ..core.grids import canonical_dtype
-from ..sources.base import TensorRecord, open_source
-from ..sources.files import names_a_file
+from ..sources.base import TensorRecord
+from ..sources.files import is_folder, names_a_file
 from ..sources.line_inputs import TEXT_SUFFIXES, read_records
 from ..sources.lines import COLUMNS, EXAMPLE_LINES, EXAMPLE_PARAMS
+from ..sources.opening import READERS, open_source
 from ..study.channels import TENSOR_COLUMNS
 from .moves import MOVED
 from .state import INTENT_NAMES, WORST, PanelState, check_options, group_size_from
 from .subjects import LinesSubject, Subject, TensorsSubject
 
-_MODEL_SUFFIXES = (".npy", ".npz", ".safetensors", ".pt", ".pth", ".bin", ".ckpt", ".onnx", ".gguf")
 _TENSOR_EXTRAS = ("channel_names",)
 _NOT_FOR_LINES = (
     "axis_text", "size_text", "observer_text", "tensor", "granularity", "group_size", "scale_rule", "narrow_range",
@@ -38,7 +38,7 @@ def opened(obj: object, options: dict[str, Any]) -> tuple[PanelState, Subject]:
 
 def _is_lines(obj: object) -> bool:
     if isinstance(obj, str):
-        return not names_a_file(obj, _MODEL_SUFFIXES) or obj.lower().endswith(TEXT_SUFFIXES)
+        return not (names_a_file(obj, tuple(READERS)) or is_folder(obj)) or obj.lower().endswith(TEXT_SUFFIXES)
     if isinstance(obj, os.PathLike):
         return str(os.fspath(obj)).lower().endswith(TEXT_SUFFIXES)
     if isinstance(obj, (list, tuple)):

@@ -17,7 +17,6 @@ from perchq_widget.report.rows import Rows, take_rows
 from perchq_widget.report.summary import summary_rows
 from perchq_widget.report.text import clean_name, plural, unit_text
 from perchq_widget.study.channels import ChannelTable
-from perchq_widget.study.derivation import parameters_given
 from perchq_widget.study.explain import explain, rule_lines
 from perchq_widget.study.histogram import channel_histogram
 
@@ -56,7 +55,7 @@ def _kind(study: ChannelTable) -> str:
 def _scale_rule(study: ChannelTable) -> str:
     """The rule that scales came from, where the runtime has a choice of them."""
     rule = study.scheme.scale_rule
-    return "" if rule is None or parameters_given(study) else f"scale rule {rule}"
+    return "" if rule is None or study.qparams_given else f"scale rule {rule}"
 
 
 def settings(study: ChannelTable) -> dict[str, Any]:
@@ -64,7 +63,7 @@ def settings(study: ChannelTable) -> dict[str, Any]:
 
     ``observer`` is None where none ran: the calculator's lines, given ranges and given parameters name the range.
     """
-    observed = study.kind == "tensor" and study.calibration is None and not parameters_given(study)
+    observed = study.kind == "tensor" and study.calibration is None and not study.qparams_given
     observer = study.scheme.observer if observed else None
     return {**study.scheme.as_dict(), "observer": observer, "mode": study.kind, "range_from": study.range_from}
 

@@ -17,7 +17,8 @@ from perchq_widget.core.schemes import QuantScheme
 from perchq_widget.report.code import call, comment, lines_literal
 from perchq_widget.report.packed import MOST_BYTES, UNPACK, packed
 from perchq_widget.report.params_code import ParamsCode, params_code
-from perchq_widget.study.channels import ChannelTable
+from perchq_widget.sources.opening import READERS
+from perchq_widget.study.channels import STORED_QPARAMS, ChannelTable
 
 _LONGEST_LIST = 64
 _ARGUMENTS = (
@@ -28,7 +29,6 @@ _FROM_LEAST_TELLING = (
     "granularity", "scale_rule", "group_size", "scheme", "convention", "reduce_range", "narrow_range", "quant_range",
     "observer", "clip_ratio", "dtype",
 )  # fmt: skip
-_FILE_SUFFIXES = (".npy", ".npz", ".safetensors")
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +86,10 @@ def path_from(folder: Path, file: str) -> str:
 
 def readable_file(source: str | None) -> str | None:
     """``source`` if it is a file that can be opened again, and not the name of an object."""
-    return source if source is not None and source.lower().endswith(_FILE_SUFFIXES) and Path(source).is_file() else None
+    if source is None or not Path(source).exists():
+        return None
+    known = Path(source).is_dir() or source.lower().endswith(tuple(READERS))
+    return source if known else None
 
 
 def _code(study: ChannelTable, lines: str | None, file: str | None, *, pack: bool) -> Code:
@@ -94,7 +97,9 @@ def _code(study: ChannelTable, lines: str | None, file: str | None, *, pack: boo
         return Code(_calculator(study, lines if lines is not None else ""))
     label = {"ch_axis": study.ch_axis, "name": study.name}
     values = [_tensor(study, file, pack)]
-    if study.range_from == "given qparams":
+    if study.range_from == STORED_QPARAMS and file is not None:
+        settings = label  # the file brings them
+    elif study.qparams_given:
         values.append(_qparams(study, pack))
         settings = label
     else:

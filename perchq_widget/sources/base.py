@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
-from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from perchq_widget.core.errors import QuantValueError
-from perchq_widget.sources.files import existing_file
+
+if TYPE_CHECKING:
+    from perchq_widget.sources.stored import Stored
 
 _SHOWN = 20
 
-FIRST_AXIS = "output channels come first in Linear and Conv weights as torch stores them; change it for other layouts"
-ONE_AXIS = "the only axis"
-
+Loader = Callable[[], np.ndarray[Any, Any]]
+RowLoader = Callable[[int, int], np.ndarray[Any, Any]]
 
 class UnknownTensorError(QuantValueError, KeyError):
     """A source holds no tensor of that name. Both a QuantValueError and a KeyError."""
@@ -33,7 +32,15 @@ class TensorRecord:
 
     ``dtype`` is a name such as ``'float32'``, ``'bfloat16'``, ``'float8_e4m3fn'``; ``n_bytes`` is the size of the
     data. ``ch_axis`` is the suggested channel axis and ``ch_axis_reason`` why. ``not_applicable`` is None for a
-    tensor that can be analysed, else why it cannot. ``source`` names the file or object that it comes from.
+    tensor that can be analysed, else why it cannot. ``source`` names the file, folder or object that it comes from.
+
+    ``stored_as`` is the scheme of a tensor that is already quantized, in one line ("int4, groups of 128, GPTQ"), and
+    "" for the others; ``dtype`` is then the format of its codes, :meth:`read` decodes them and :meth:`stored` gives
+    them with their parameters. ``note`` is what else one should know.
+
+    The loaders read: ``loader`` all values as floats, ``row_loader`` those of the rows (start, stop) of axis 0,
+    ``raw_loader`` what the file holds in the type that it has, integers included, ``stored_loader`` codes and
+    parameters.
     """
 
     name: str
@@ -44,18 +51,56 @@ class TensorRecord:
     ch_axis_reason: str
     not_applicable: str | None = None
     source: str = ""
-    loader: Callable[[], np.ndarray[Any, Any]] | None = field(default=None, repr=False, compare=False)
+    loader: Loader | None = field(default=None, repr=False, compare=False)
+    stored_as: str = ""
+    note: str = ""
+    row_loader: RowLoader | None = field(default=None, repr=False, compare=False)
+    raw_loader: Loader | None = field(default=None, repr=False, compare=False)
+    stored_loader: Callable[[], Stored] | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def quantized(self) -> bool:
+        """Whether the source holds codes and parameters of this tensor, which :meth:`stored` gives."""
+        return self.stored_loader is not None
 
     def read(self) -> np.ndarray[Any, Any]:
         """The tensor, of :attr:`shape`, memory-mapped or shared where possible; do not write to it.
 
         QuantValueError if it is not applicable, or if its file has changed or cannot be read any more.
         """
-        if self.not_applicable is not None or self.loader is None:
+        self._require(self.not_applicable, self.loader or self.stored_loader)
+        if self.loader is not None:
+            return self.loader()
+        return self.stored().array()
+
+    def rows(self, start: int, stop: int) -> np.ndarray[Any, Any]:
+        """Rows ``start`` to ``stop`` of axis 0, as :meth:`read` has them; other rows are not read where that can be.
+
+        The ends are cut to what there is, as in a slice. Raises what :meth:`read` raises.
+        """
+        self._require(self.not_applicable, self.loader or self.stored_loader)
+        first, last, _ = slice(start, stop).indices(self.shape[0])
+        if self.row_loader is not None:
+            return self.row_loader(first, max(first, last))
+        return self.read()[first:last]
+
+    def stored(self) -> Stored:
+        """Codes and parameters as the file has them; QuantValueError for a tensor that is not quantized."""
+        self._require(self.not_applicable, self.stored_loader, "it is not quantized in its file; use read()")
+        assert self.stored_loader is not None
+        return self.stored_loader()
+
+    def raw(self) -> np.ndarray[Any, Any]:
+        """What the file holds, in the type that it has: also integers and packed codes, which cannot be analysed."""
+        loader = self.raw_loader or self.loader
+        self._require(None, loader)
+        assert loader is not None
+        return loader()
+
+    def _require(self, problem: str | None, loader: object, lacking: str = "it has no data") -> None:
+        if problem is not None or loader is None:
             origin = f"{self.source}: " if self.source else ""
-            reason = self.not_applicable or "it has no data"
-            raise QuantValueError(f"{origin}tensor {self.name!r} cannot be analysed: {reason}")
-        return self.loader()
+            raise QuantValueError(f"{origin}tensor {self.name!r} cannot be analysed: {problem or lacking}")
 
 
 class TensorSource(Mapping[str, TensorRecord]):
@@ -116,50 +161,5 @@ class TensorSource(Mapping[str, TensorRecord]):
 
 def _record_line(record: TensorRecord) -> str:
     note = f"  [{record.not_applicable}]" if record.not_applicable else f"  ch_axis {record.ch_axis}"
-    return f"  {record.name!r}  {record.dtype} {record.shape}{note}"
-
-
-def suggested_axis(shape: tuple[int, ...]) -> tuple[int, str]:
-    """The channel axis to begin with when only the shape is known, and why."""
-    return (0, ONE_AXIS) if len(shape) <= 1 else (0, FIRST_AXIS)
-
-
-def open_source(obj: object) -> TensorSource:
-    """The tensors of a file (.npy, .npz, .safetensors), mapping, state dict, torch module, record or single array.
-
-    A source is returned as it is. QuantValueError for a file that is missing, of another kind or malformed;
-    QuantTypeError for an object that holds no tensors.
-    """
-    from perchq_widget.sources.memory import array_source, mapping_source, module_source
-    from perchq_widget.sources.torch_tensors import is_torch
-
-    if isinstance(obj, TensorSource):
-        return obj
-    if isinstance(obj, TensorRecord):
-        return TensorSource([obj], name=obj.name, kind="one tensor")
-    if isinstance(obj, (str, os.PathLike)):
-        return _open_file(Path(obj))
-    if is_torch(obj, "nn.Module"):
-        return module_source(obj)
-    if isinstance(obj, Mapping):
-        return mapping_source(obj)
-    return array_source(obj)
-
-
-def _open_file(path: Path) -> TensorSource:
-    from perchq_widget.sources.npy import open_npy, open_npz
-    from perchq_widget.sources.safetensors import open_safetensors
-
-    readers = {".npy": open_npy, ".npz": open_npz, ".safetensors": open_safetensors}
-    found = existing_file(path, "source")
-    reader = readers.get(found.suffix.lower())
-    if reader is not None:
-        return reader(found)
-    hint = _FOREIGN.get(found.suffix.lower(), "save the tensors as .safetensors")
-    raise QuantValueError(
-        f"source: cannot read {found} ({found.suffix or 'no suffix'}); read are {', '.join(readers)}: {hint}"
-    )
-
-
-_CHECKPOINT = "load it yourself and give the state dict: torch.load(path, weights_only=True)"
-_FOREIGN = {".pt": _CHECKPOINT, ".pth": _CHECKPOINT, ".bin": _CHECKPOINT, ".ckpt": _CHECKPOINT}
+    stored = f"  stored as {record.stored_as}" if record.stored_as else ""
+    return f"  {record.name!r}  {record.dtype} {record.shape}{note}{stored}"

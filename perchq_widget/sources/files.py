@@ -32,6 +32,14 @@ def existing_file(path: str | os.PathLike[str], argument: str) -> Path:
     raise MissingFileError(f"{argument}: no such file: {found}{_nearby(found)}")
 
 
+def is_folder(path: str | os.PathLike[str]) -> bool:
+    """Whether ``path`` is a folder that exists."""
+    try:
+        return Path(path).is_dir()
+    except (OSError, ValueError):
+        return False
+
+
 def _is_file(path: str | os.PathLike[str]) -> bool:
     try:
         return Path(path).is_file()

@@ -10,7 +10,8 @@ import ml_dtypes
 import numpy as np
 
 from perchq_widget.core.errors import QuantError, QuantTypeError, QuantValueError
-from perchq_widget.sources.base import TensorRecord, TensorSource, suggested_axis
+from perchq_widget.sources.axes import suggested_axis
+from perchq_widget.sources.base import TensorRecord, TensorSource
 from perchq_widget.sources.torch_tensors import is_torch, torch_array
 
 FLOAT_DTYPES: frozenset[np.dtype[Any]] = frozenset(

@@ -17,7 +17,8 @@ import ml_dtypes
 import numpy as np
 
 from perchq_widget.core.errors import QuantValueError
-from perchq_widget.sources.base import TensorRecord, TensorSource, suggested_axis
+from perchq_widget.sources.axes import suggested_axis
+from perchq_widget.sources.base import TensorRecord, TensorSource
 from perchq_widget.sources.decimals import clip_text
 from perchq_widget.sources.file_bytes import FileStamp
 from perchq_widget.sources.memory import as_array, dtype_problem, shape_problem

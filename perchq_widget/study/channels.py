@@ -32,15 +32,20 @@ TENSOR_COLUMNS = (
 )  # fmt: skip
 
 
+#: ``range_from`` where parameters are not taken from a range.
+GIVEN_QPARAMS = "given qparams"
+STORED_QPARAMS = "the parameters in the file"
+
+
 @dataclass(frozen=True, eq=False)
 class ChannelTable:
     """One tensor's result.
 
     ``kind``: "ranges" or "params" (calculator) or "tensor". ``frame`` has one row per channel with the columns of
     CALCULATOR_COLUMNS or TENSOR_COLUMNS. ``range_from`` says where the range came from (an observer's text, "given
-    ranges", "given qparams", "lines"); ``calibration`` holds given ranges, ``searched`` those that an observer other
-    than "minmax" found, both (C,) arrays. ``array`` is the tensor itself (a reference, so
-    that codes can be made on demand), ``groups`` the errors of each channel's groups where scales are shared over
+    ranges", GIVEN_QPARAMS, STORED_QPARAMS, "lines"); ``calibration`` holds given ranges, ``searched`` those that an
+    observer other than "minmax" found, both (C,) arrays. ``array`` is the tensor itself (a reference, so that codes
+    can be made on demand), ``groups`` the errors of each channel's groups where scales are shared over
     such, ``lines`` the calculator's parsed input.
     """
 
@@ -71,6 +76,11 @@ class ChannelTable:
     def exact(self) -> bool:
         """Whether every number was computed from all values; False while some are estimates."""
         return True
+
+    @property
+    def qparams_given(self) -> bool:
+        """Whether scale and zero point were there from the start, so that no range led to them."""
+        return self.kind == "params" or self.range_from in (GIVEN_QPARAMS, STORED_QPARAMS)
 
     @property
     def known(self) -> pd.DataFrame:

@@ -27,7 +27,7 @@ def why_no_ratio(table: ChannelTable) -> str:
     scheme, q = table.scheme, table.qparams
     if table.kind != "tensor":
         return "a line of the calculator has one sample and no distribution"
-    if table.range_from == "given qparams":
+    if table.qparams_given:
         return "the parameters are given, not taken from a range"
     if scheme.family == "block":
         return f"{scheme.dtype} takes its scales from blocks of values, which no ratio shrinks"

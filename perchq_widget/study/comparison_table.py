@@ -13,8 +13,6 @@ from perchq_widget.core.errors import QuantTypeError, QuantValueError
 from perchq_widget.core.group_sizes import group_size_text
 from perchq_widget.core.schemes import QuantScheme
 
-from .derivation import parameters_given
-
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -215,7 +213,7 @@ def _settings(table: ChannelTable) -> dict[str, Any]:
     scheme = table.scheme
     given = {name: getattr(scheme, name) for name in _SETTINGS if name != "quant_range"}
     given["group_size"] = group_size_text(scheme.group_size) or None
-    observed = table.kind == "tensor" and table.calibration is None and not parameters_given(table)
+    observed = table.kind == "tensor" and table.calibration is None and not table.qparams_given
     given["observer"] = scheme.observer if observed else None
     return {"tensor": table.name, **given, "quant_min": scheme.quant_min, "quant_max": scheme.quant_max}
 

@@ -24,17 +24,12 @@ from .units import Unit, has_units, unit_values
 Ends = tuple[npt.NDArray[Any], npt.NDArray[Any]]
 
 
-def parameters_given(table: ChannelTable) -> bool:
-    """Whether scale and zero point were given, so that no range led to them."""
-    return table.kind == "params" or table.range_from == "given qparams"
-
-
 def derive(table: ChannelTable, channel: int, unit: Unit, tracer: Tracer) -> Expanded:
     """Append the steps to the unit's parameters to the tracer, which then knows them by name; return them."""
     scheme, params = table.scheme, unit.params(table)
     tracer.known |= {"quant_min": scheme.quant_min, "quant_max": scheme.quant_max, "grid": params.grid}
     tracer.steps.append(codes_step(scheme))
-    if parameters_given(table):
+    if table.qparams_given:
         _take_given(table, unit, params, tracer)
     else:
         _apply_rule(table, channel, unit, tracer)

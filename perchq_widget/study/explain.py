@@ -17,7 +17,7 @@ from perchq_widget.core.trace import Step, Tracer, number
 from perchq_widget.sources.lines import Line
 
 from .channels import ChannelTable
-from .derivation import derive, parameters_given, sample_rule, used_lines
+from .derivation import derive, sample_rule, used_lines
 from .element_steps import Value, element_formulas, follow_value, is_integer
 from .units import Unit, chosen_unit, numbers_in_channel, unit_of
 
@@ -127,7 +127,7 @@ def rule_lines(table: ChannelTable) -> list[str]:
     """The formulas in use, without numbers, one a line: those of the scale, then those of a value and its code."""
     tracer, scheme, rules = Tracer({}), table.scheme, table.qparams.rules
     lines = []
-    if parameters_given(table):
+    if table.qparams_given:
         lines.append("scale and zero_point as given" if is_integer(table.qparams) else "scales as given")
     else:
         sample_rule(scheme, rules, tracer)

@@ -22,7 +22,7 @@ from perchq_widget.core.rules import finding_names, findings_of
 from perchq_widget.core.schemes import QuantScheme
 from perchq_widget.core.tensor_rules import tensor_hits
 
-from .channels import TENSOR_COLUMNS, ChannelTable
+from .channels import GIVEN_QPARAMS, TENSOR_COLUMNS, ChannelTable
 
 Floats = npt.NDArray[np.float64]
 
@@ -32,7 +32,7 @@ SQUARES = (1e-140, 1e150)
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Request:
-    """What to do with a tensor. At most one of ``ranges`` and ``qparams`` is given."""
+    """What to do with a tensor. At most one of ``ranges`` and ``qparams`` is given; ``qparams_from`` says by whom."""
 
     scheme: QuantScheme
     ch_axis: int
@@ -40,6 +40,7 @@ class Request:
     channel_names: Sequence[str] | None = None
     ranges: tuple[npt.ArrayLike, npt.ArrayLike] | None = None
     qparams: Parameters | None = None
+    qparams_from: str = GIVEN_QPARAMS
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -101,8 +102,10 @@ def fitted(facts: Facts, request: Request) -> Fitted:
     array = facts.array
     axis = normal_axis(request.ch_axis, array.ndim)
     names = _names(request.channel_names, array.shape[axis])
-    rules = require_allowed(request.scheme)
-    dtype = rules.working_dtype(array.dtype) if request.qparams is None else request.qparams.working_dtype
+    if request.qparams is None:
+        dtype = require_allowed(request.scheme).working_dtype(array.dtype)
+    else:  # who gives parameters has chosen already, also what no rule would choose
+        dtype = request.qparams.working_dtype
     observed = facts.ranges(axis, dtype)
     _check_squares(observed, dtype)
     free = request.ranges is None and request.qparams is None
@@ -156,7 +159,7 @@ def _qparams(
 ) -> tuple[Parameters, str]:
     """Parameters, and where their range came from."""
     if request.qparams is not None:
-        return _given_qparams(array, request, axis), "given qparams"
+        return _given_qparams(array, request, axis), request.qparams_from
     if request.ranges is not None:
         given = _given_ranges(request.ranges, len(observed.min_val))
         return fit(array, axis, request.scheme, observed, given), "given ranges"

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from perchq_widget.core.errors import QuantTypeError, QuantValueError
-from perchq_widget.sources.base import TensorSource, open_source
+from perchq_widget.sources.base import TensorSource
+from perchq_widget.sources.opening import open_source
 
 MODEL = {
     "conv1.weight": np.ones((16, 1, 3, 3), np.float32),

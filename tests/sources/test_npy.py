@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from perchq_widget.core.errors import QuantValueError
-from perchq_widget.sources.base import open_source
+from perchq_widget.sources.opening import open_source
 
 
 def header(shape: object, descr: object = "<f4", version: int = 1) -> bytes:

@@ -15,7 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from perchq_widget.core.errors import QuantValueError
-from perchq_widget.sources.base import TensorSource, open_source
+from perchq_widget.sources.base import TensorSource
+from perchq_widget.sources.opening import open_source
 
 F32 = {"dtype": "F32", "shape": [2, 2], "data_offsets": [0, 16]}
 

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from perchq_widget.core.errors import QuantError
-from perchq_widget.sources.base import open_source
 from perchq_widget.sources.memory import as_array
+from perchq_widget.sources.opening import open_source
 
 pytestmark = pytest.mark.oracle
 torch = needs.oracle("torch")

@@ -1,0 +1,75 @@
+"""open_source: the tensors of whatever a user has, by what it is: a file's kind, a folder, an object in memory."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from pathlib import Path
+from typing import cast
+
+from perchq_widget.core.errors import QuantValueError
+from perchq_widget.sources.base import TensorRecord, TensorSource
+from perchq_widget.sources.files import existing_file, is_folder
+
+Reader = Callable[[Path], TensorSource]
+
+#: suffix -> (module of this package, its reader); imported when a file of that kind is opened
+READERS: dict[str, tuple[str, str]] = {
+    ".npy": ("npy", "open_npy"),
+    ".npz": ("npy", "open_npz"),
+    ".safetensors": ("safetensors", "open_safetensors"),
+    ".index.json": ("sharded", "open_index"),
+    ".gguf": ("gguf", "open_gguf"),
+    ".onnx": ("onnx_file", "open_onnx"),
+    ".tflite": ("tflite", "open_tflite"),
+    ".pt": ("torch_file", "open_torch"),
+    ".pth": ("torch_file", "open_torch"),
+    ".ckpt": ("torch_file", "open_torch"),
+    ".bin": ("torch_file", "open_torch"),
+}
+
+
+def open_source(obj: object) -> TensorSource:
+    """The tensors of a model file or folder, mapping, state dict, torch module, record or single array.
+
+    Files: .safetensors, a sharded checkpoint's .index.json, .onnx, .gguf, .tflite, .pt .pth .ckpt .bin (weights only),
+    .npy, .npz; a folder that holds one of them. A source is returned as it is. QuantValueError for a file that is
+    missing, of another kind or malformed; QuantTypeError for an object that holds no tensors; MissingExtra, with the
+    line to install it, where a format needs a package that is not there.
+    """
+    from perchq_widget.sources.memory import array_source, mapping_source, module_source
+    from perchq_widget.sources.torch_tensors import is_torch
+
+    if isinstance(obj, TensorSource):
+        return obj
+    if isinstance(obj, TensorRecord):
+        return TensorSource([obj], name=obj.name, kind="one tensor")
+    if isinstance(obj, (str, os.PathLike)):
+        return _open_path(Path(obj))
+    if is_torch(obj, "nn.Module"):
+        return module_source(obj)
+    if isinstance(obj, Mapping):
+        return mapping_source(obj)
+    return array_source(obj)
+
+
+def _open_path(path: Path) -> TensorSource:
+    if is_folder(path):
+        from perchq_widget.sources.folder import open_folder
+
+        return open_folder(path)
+    found = existing_file(path, "source")
+    return reader_of(found)(found)
+
+
+def reader_of(path: Path) -> Reader:
+    """The reader for a file of that name; QuantValueError for a kind that is not read."""
+    name = path.name.lower()
+    for suffix, (module, reader) in READERS.items():
+        if name.endswith(suffix):
+            return cast(Reader, getattr(import_module(f"perchq_widget.sources.{module}"), reader))
+    raise QuantValueError(
+        f"source: cannot read {path} ({path.suffix or 'no suffix'}); read are {', '.join(READERS)}: save the tensors "
+        "as .safetensors"
+    )
