@@ -85,11 +85,19 @@ def path_from(folder: Path, file: str) -> str:
 
 
 def readable_file(source: str | None) -> str | None:
-    """``source`` if it is a file that can be opened again, and not the name of an object."""
-    if source is None or not Path(source).exists():
+    """``source`` if it is a model file or folder that can be opened again, and not the name of an object."""
+    if not source:  # "" is what a tensor in memory has, and not the working folder
         return None
-    known = Path(source).is_dir() or source.lower().endswith(tuple(READERS))
-    return source if known else None
+    try:
+        return source if _holds_tensors(Path(source)) else None
+    except (OSError, ValueError):  # too long for a name, not to be listed, or it holds a NUL
+        return None
+
+
+def _holds_tensors(path: Path) -> bool:
+    """Whether a file is of a kind that is read, or a folder has such a file."""
+    files = path.iterdir() if path.is_dir() else [path] if path.is_file() else []
+    return any(file.name.lower().endswith(tuple(READERS)) for file in files)
 
 
 def _code(study: ChannelTable, lines: str | None, file: str | None, *, pack: bool) -> Code:
