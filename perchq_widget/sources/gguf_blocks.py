@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -27,7 +28,12 @@ class BlockType:
 
 def gguf_types() -> dict[str, BlockType]:
     """Every type that the installed gguf package can dequantize, by name. MissingExtra without the package."""
-    gguf = _gguf()
+    return dict(_types_of(_gguf()))
+
+
+@cache
+def _types_of(gguf: Any) -> dict[str, BlockType]:
+    """Found once for the module, since a tensor is decoded in many pieces."""
     sizes = {kind: BlockType(kind.name, *size) for kind, size in gguf.constants.GGML_QUANT_SIZES.items()}
     return {each.name: each for kind, each in sizes.items() if _can_dequantize(gguf, kind, each.n_bytes)}
 
