@@ -137,7 +137,8 @@ class _Walk:
             return version
         if version & 0xFFFF == 0 and version != 0:
             raise QuantValueError(
-                f"{self.path}: is big-endian; turn it round first, with the gguf package: gguf-convert-endian FILE little"
+                f"{self.path}: is big-endian, for other machines; turn it round with the gguf package: "
+                "gguf-convert-endian FILE little"
             )
         raise QuantValueError(f"{self.path}: has GGUF version {version}; 2 and 3 are read: convert the model again")
 
