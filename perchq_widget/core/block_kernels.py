@@ -65,6 +65,70 @@ HALF_UP = Kernel("half up", _half_up, (_BY_MULTIPLIER, _SHIFTED, _CUT), "half up
 HALF_UP_FROM_MINIMUM = Kernel("half up", _half_up, (_FROM_MINIMUM, _SHIFTED, _CUT), "half up")
 
 
+def _exact_from_minimum(x: FloatArray, p: Expanded, out: FloatArray) -> None:
+    assert p.minimum is not None
+    np.subtract(x, p.minimum, out=out)
+    np.divide(out, p.scale, out=out)
+    np.rint(out, out=out)
+    _settle_ties(x, p.scale, p.minimum, p.low, p.high, out)
+
+
+def _exact_half_up(x: FloatArray, p: Expanded, out: FloatArray) -> None:
+    _half_up(x, p, out)
+    _settle_ties(x, p.scale, p.minimum, p.low, p.high, out)
+
+
+def _settle_ties(x: Any, scale: Any, minimum: Any, low: Any, high: Any, out: FloatArray) -> None:
+    """Where rounding missed the level whose value is ``x``, put it in.
+
+    Beside a minimum that is large for its step, the sum of both is rounded by half a step and more, so that several
+    levels have one value: the one found may then lie outside the codes, or beside a level that has it.
+    """
+    inside = np.clip(out, low, high)
+    missed = _value_of(inside, scale, minimum) != x
+    np.copyto(out, inside, where=~missed)
+    if not missed.any():
+        return
+    for step in (np.float32(-1), np.float32(1)):
+        beside = np.clip(inside + step, low, high)
+        np.copyto(out, beside, where=missed & (_value_of(beside, scale, minimum) == x))
+
+
+def _value_of(levels: FloatArray, scale: Any, minimum: Any) -> FloatArray:
+    return np.asarray(levels * scale + minimum)
+
+
+def _settled(level: Any, known: Mapping[str, Any]) -> Any:
+    out = np.array([level], np.float32)
+    low, high = (np.float32(known[name]) for name in ("quant_min", "quant_max"))
+    _settle_ties(known["x"], known["scale"], known["minimum"], low, high, out)
+    return out[0]
+
+
+_OR_EXACT = "or the code beside it whose value is x"
+EXACT_HALF_UP = Kernel(
+    "half up",
+    _exact_half_up,
+    (
+        _FROM_MINIMUM,
+        _SHIFTED,
+        Formula("level", _CUT.text, lambda k: _settled(_cut(k), k), f"{_CUT.why}; {_OR_EXACT}"),
+    ),
+    "half up",
+)
+EXACT_FROM_MINIMUM = Kernel(
+    "exact",
+    _exact_from_minimum,
+    (
+        Formula("quotient", "(x - minimum) / scale", lambda k: (k["x"] - k["minimum"]) / k["scale"]),
+        Formula(
+            "level", "round(quotient)", lambda k: _settled(np.rint(k["quotient"]), k), f"half to even; {_OR_EXACT}"
+        ),
+    ),
+    "half to even",
+)
+
+
 def _steps(levels: FloatArray, p: Expanded, out: FloatArray) -> None:
     np.multiply(levels, p.scale, out=out)
 

@@ -10,11 +10,11 @@ import numpy.typing as npt
 
 from .block_format import BlockFormat
 from .codec import outline
-from .conventions import conventions_with, get_convention
+from .conventions import CONVENTIONS, conventions_with, get_convention
 from .errors import QuantValueError
 from .given_blocks import checked_beside, checked_global, checked_scale, checked_size, require_finite
 from .given_params import frozen
-from .grids import BLOCK_DTYPES, Grid, canonical_dtype
+from .grids import Grid, block_shape, canonical_dtype
 from .kernels import Decoder, Expanded, FloatArray, Kernel
 from .keywords import known_keywords
 from .layouts import Units
@@ -24,17 +24,23 @@ from .schemes import GroupSize
 
 def get_format(dtype: str, convention: str) -> BlockFormat:
     """The format of that name as ``convention`` computes it."""
-    dtype = canonical_dtype(dtype)
-    found = next((each for each in get_convention(convention).block_formats if each.dtype == dtype), None)
+    dtype, rules = canonical_dtype(dtype), get_convention(convention)
+    found = next((each for each in (*rules.block_formats, *rules.stored_formats) if each.dtype == dtype), None)
     if found is None:
-        names = ", ".join(map(repr, conventions_with(dtype)))
+        names = ", ".join(map(repr, _holders(dtype)))
         raise QuantValueError(f"{convention} has no blocks of {dtype}; choose convention {names}")
     return found
 
 
 def element_grid(dtype: str) -> Grid:
     """The levels of a shared-scale format's elements, by the first convention that has it."""
-    return get_format(dtype, conventions_with(dtype)[0]).grid
+    return get_format(dtype, _holders(dtype)[0]).grid
+
+
+def _holders(dtype: str) -> tuple[str, ...]:
+    """The conventions that have the format, if only to be given."""
+    stored = (name for name, rules in CONVENTIONS.items() if any(dtype == each.dtype for each in rules.stored_formats))
+    return (*conventions_with(dtype), *stored)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True, repr=False)
@@ -43,6 +49,8 @@ class BlockParams:
 
     ``scale``, in the dtype that stores it, has shape (C, G) for G blocks of ``group_size`` elements in each channel of
     ``ch_axis``; of a format whose blocks run over the flattened tensor (nf4), shape (blocks,) with ``ch_axis=None``.
+    GGUF's formats take either, the latter for tensors of one axis; those that its files hold and no rule of ours
+    chooses (q4_k, iq2_xxs) have scales and minima in float32, as they are multiplied out.
     ``minimum``, of scale's shape, is added to every value where the format has one. ``global_scale`` is the one float32
     number of the two-level formats, as the runtime stores it: under compressed-tensors the inverse of the others'.
     ``multiplier`` and ``origin``, of scale's shape, are what values are multiplied by and what is taken off before,
@@ -78,20 +86,21 @@ class BlockParams:
         scales = checked_scale(scale, form, ch_axis)
         overall = checked_global(global_scale, form)
         rows = [row.group_sizes for row in get_convention(convention).supports if form.dtype in row.dtypes]
-        with_minimum = form.minimum_bits > 0
+        sizes = (form.block_size,) if form.only_stored else rows[0] if rows else ()
+        with_minimum, unrounded = form.minimum_bits > 0, not form.only_stored
         values: dict[str, Any] = {
             "scale": scales,
             "dtype": form.dtype,
             "convention": convention,
             "ch_axis": None if ch_axis is None else int(ch_axis),
-            "group_size": checked_size(group_size, form, rows[0] if rows else ()),
+            "group_size": checked_size(group_size, form, sizes),
             "minimum": checked_beside(scales, minimum, "minimum", form.scale_dtype, with_minimum, form.dtype),
             "global_scale": overall,
             "multiplier": checked_beside(
-                scales, multiplier, "multiplier", np.float32, multiplier is not None, form.dtype
+                scales, multiplier, "multiplier", np.float32, unrounded and multiplier is not None, form.dtype
             ),
             "origin": checked_beside(
-                scales, origin, "origin", np.float32, with_minimum and origin is not None, form.dtype
+                scales, origin, "origin", np.float32, unrounded and with_minimum and origin is not None, form.dtype
             ),
         }
         for name, value in values.items():
@@ -138,12 +147,13 @@ class BlockParams:
     @property
     def layout(self) -> tuple[str, GroupSize | None]:
         """("group" or "flat", elements of a block)."""
-        return "flat" if self.form.flat else "group", self.group_size
+        return "flat" if self.ch_axis is None else "group", self.group_size
 
     @property
     def kernel(self) -> Kernel:
         """value -> level."""
-        return self.form.kernel
+        form, as_stored = self.form, self.multiplier is None and self.origin is None
+        return form.given_kernel if as_stored and form.given_kernel is not None else form.kernel
 
     @property
     def decoder(self) -> Decoder:
@@ -163,12 +173,14 @@ class BlockParams:
     @property
     def bits_per_weight(self) -> float:
         """Bits of an element's code, scales not counted."""
-        return float(BLOCK_DTYPES[self.dtype][0])
+        return float(block_shape(self.dtype)[0])
 
     @property
     def overhead_bits(self) -> int:
         """Bits of all scales, minima and the global scale."""
-        per_block = 8 * self.scale.dtype.itemsize + self.form.minimum_bits
+        form = self.form
+        in_full = 8 * self.scale.dtype.itemsize + form.minimum_bits
+        per_block = in_full if form.overhead_bits is None else form.overhead_bits
         return self.scale.size * per_block + 32 * (self.global_scale is not None)
 
     @property

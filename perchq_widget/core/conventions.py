@@ -6,7 +6,7 @@ Errors, the panel's menus and the tests all read :func:`why_not`.
 from __future__ import annotations
 
 from .errors import QuantValueError, choose_from
-from .grids import INTEGER_DTYPES
+from .grids import INTEGER_DTYPES, STORED_DTYPES
 from .observers import Entropy, MinMax, observer_of
 from .record import CHANNEL_TENSOR, Convention, Refusal, Support, setting
 from .runtimes.ai_edge import AI_EDGE
@@ -65,6 +65,15 @@ REFUSALS: tuple[Refusal, ...] = (
         (("quant_range", True), ("narrow_range", True)),
         "quant_range already says which codes are in force",
         "turn narrow_range off, or leave quant_range out",
+    ),
+    *(
+        Refusal(
+            (("dtype", dtype),),
+            f"llama.cpp searches for the scales of {dtype}, and that search is not rebuilt here: {dtype} is measured "
+            "with the scales that a GGUF file has",
+            "open a file that holds it (pq.open_source), or choose 'q4_0', 'q8_0' or another format with a rule",
+        )
+        for dtype in STORED_DTYPES
     ),
 )
 

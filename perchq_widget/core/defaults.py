@@ -6,11 +6,11 @@ from dataclasses import replace
 from typing import Any
 
 from .conventions import get_convention, why_not
-from .grids import BLOCK_DTYPES, INTEGER_DTYPES, canonical_dtype
+from .grids import INTEGER_DTYPES, block_shape, canonical_dtype
 from .schemes import SCHEMES, GroupSize, QuantScheme, family_of
 
 #: Formats that add a minimum to every value.
-WITH_MINIMUM = ("q4_1", "q5_1")
+WITH_MINIMUM = ("q4_1", "q5_1", "q2_k", "q4_k", "q5_k")
 
 
 def default_convention(dtype: str, granularity: str = "channel") -> str:
@@ -51,7 +51,7 @@ def settled(
         granularity = "group" if in_blocks or group_size is not None else "channel"
         granularity = "block" if pair else granularity
     if in_blocks and group_size is None and granularity == "group":
-        group_size = BLOCK_DTYPES[dtype][1]
+        group_size = block_shape(dtype)[1]
     chosen = QuantScheme(
         dtype,
         default_scheme(dtype) if scheme is None else scheme,

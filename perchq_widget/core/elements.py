@@ -143,7 +143,7 @@ def code_limits(qparams: Parameters) -> tuple[int, int]:
     if qparams.dtype in INTEGER_DTYPES:
         return full_range(qparams.dtype)
     if isinstance(qparams.grid, CodebookGrid):
-        return 0, (1 << qparams.grid.bits) - 1
+        return 0, qparams.grid.last_code
     return int(qparams.quant_min), int(qparams.quant_max)
 
 

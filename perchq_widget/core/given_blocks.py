@@ -16,8 +16,9 @@ from .schemes import check_group_size
 def checked_scale(scale: npt.ArrayLike, form: BlockFormat, ch_axis: int | None) -> npt.NDArray[Any]:
     """``scale`` in the dtype that stores it, of the format's number of axes."""
     given = as_numbers(scale, "scale")
-    if given.ndim != (1 if form.flat else 2) or given.size == 0 or (ch_axis is None) != form.flat:
-        wants = "(blocks,) without ch_axis" if form.flat else "(C, G) with ch_axis"
+    flat = form.flat or (form.flat_too and ch_axis is None)
+    if given.ndim != (1 if flat else 2) or given.size == 0 or (ch_axis is None) != flat:
+        wants = "(blocks,) without ch_axis" if flat else "(C, G) with ch_axis"
         raise QuantValueError(f"scale of {form.dtype} must have shape {wants}, got {given.shape}, ch_axis={ch_axis!r}")
     if ch_axis is not None and (isinstance(ch_axis, bool) or not isinstance(ch_axis, (int, np.integer))):
         raise QuantTypeError(f"ch_axis must be an integer, got {ch_axis!r}")

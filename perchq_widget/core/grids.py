@@ -51,6 +51,28 @@ BLOCK_DTYPES: dict[str, tuple[int, int]] = {
     "q5_1": (5, 32),
     "gguf_mxfp4": (4, 32),
 }
+#: Formats of GGUF files that are read but never chosen from a range, since llama.cpp searches for their scales:
+#: name -> (bits that the file spends on an element's code, elements that share a scale). They are given as BlockParams.
+STORED_DTYPES: dict[str, tuple[float, int]] = {
+    "q2_k": (2, 16),
+    "q3_k": (3, 16),
+    "q4_k": (4, 32),
+    "q5_k": (5, 32),
+    "q6_k": (6, 16),
+    "iq1_s": (1.375, 32),
+    "iq1_m": (1.375, 16),
+    "iq2_xxs": (1.875, 32),
+    "iq2_xs": (2, 16),
+    "iq2_s": (2.25, 16),
+    "iq3_xxs": (2.875, 32),
+    "iq3_s": (3.25, 32),
+    "iq4_nl": (4, 32),
+    "iq4_xs": (4, 32),
+    "tq1_0": (1.625, 256),
+    "tq2_0": (2, 256),
+    "gguf_nvfp4": (4, 16),
+}
+#: The formats to choose from.
 DTYPES = (*INTEGER_DTYPES, *FLOAT_DTYPES, *BLOCK_DTYPES)
 DTYPE_ALIASES: dict[str, str] = {"int8": "qint8", "uint8": "quint8"}
 
@@ -168,12 +190,18 @@ def _round_bits(x: Array, scratch: Array, mantissa_bits: int) -> None:
 
 @dataclass(frozen=True, slots=True)
 class CodebookGrid:
-    """The values of a format that lists them, in ascending order."""
+    """The values of a format that lists them, ascending. ``n_codes``: how many codes, if not all that bits can tell."""
 
     dtype: str
     bits: int
     values: tuple[float, ...]
     storage: np.dtype[Any]
+    n_codes: int | None = None
+
+    @property
+    def last_code(self) -> int:
+        """The highest index that can be stored."""
+        return (1 << self.bits if self.n_codes is None else self.n_codes) - 1
 
     @property
     def quant_min(self) -> float:
@@ -246,16 +274,24 @@ def carried(values: Array, dtype: np.dtype[Any]) -> Array:
 
 
 def canonical_dtype(dtype: str) -> str:
-    """Resolve aliases: ``int8`` is ``qint8``, ``uint8`` is ``quint8``. Raises for unknown formats."""
+    """Resolve aliases: ``int8`` is ``qint8``, ``uint8`` is ``quint8``. Raises for unknown formats.
+
+    Those that can only be given (STORED_DTYPES) are known, too.
+    """
     if not isinstance(dtype, str):
         raise QuantTypeError(f"dtype must be a name such as 'qint8', got {dtype!r:.40}")
     name = DTYPE_ALIASES.get(dtype, dtype)
-    if name in DTYPES:
+    if name in DTYPES or name in STORED_DTYPES:
         return name
     raise QuantValueError(
         "dtype must be one of the formats, such as 'qint8', 'int4', 'float8_e4m3fn', 'mxfp4', 'nf4' or 'q4_0', "
         f"got {dtype!r:.60}{_near(dtype.lower())}; `perchq conventions` lists all"
     )
+
+
+def block_shape(dtype: str) -> tuple[float, int]:
+    """(bits of an element's code, elements that share a scale) of a format in BLOCK_DTYPES or STORED_DTYPES."""
+    return BLOCK_DTYPES[dtype] if dtype in BLOCK_DTYPES else STORED_DTYPES[dtype]
 
 
 def _near(name: str) -> str:

@@ -36,8 +36,9 @@ def group_hits(groups: GroupErrors, step: Values) -> list[Hit]:
     apart = (drop > SPREAD_DB) & ~bad
     also = {"group": worst, "median": median, "ratio": ratio}
     told = f"group {{group}} has {{value}} dB, the median group {{median}} dB; {_RATIO}."
+    constant = (step == 0) & (groups.noise == 0)  # all of its values are its minimum
     return [
-        _extreme(step, groups.signal > 0),
+        _extreme(step, (groups.signal > 0) & ~constant),
         Hit("group-spread", "warning", bad, lowest, told,
             "Look for an outlier in that group (report.groups() has all of them), or choose a smaller group_size.",
             lowest_is_worst=True, also=also),

@@ -114,6 +114,7 @@ class Convention:
     decoder: Decoder = PRODUCT
     multiplier_decoder: Decoder | None = None  # of integer codes
     block_formats: tuple[BlockFormat, ...] = ()
+    stored_formats: tuple[BlockFormat, ...] = ()  # given and never chosen; no row of ``supports`` has them
     dtypes: tuple[np.dtype[Any], ...] = (np.dtype(np.float32),)
     zero_point_in_range: bool = True
     whole_dtype_saturates: bool = False

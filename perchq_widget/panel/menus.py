@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ..core.conventions import CONVENTIONS, FLAGS, conventions_with, why_not
 from ..core.defaults import settled
 from ..core.errors import QuantError
-from ..core.grids import BLOCK_DTYPES, DTYPES, FLOAT_DTYPES, INTEGER_DTYPES
+from ..core.grids import DTYPES, FLOAT_DTYPES, INTEGER_DTYPES, block_shape
 from ..core.observers import POLICIES
 from ..core.record import Refusal
 from ..core.schemes import GRANULARITIES, SCHEMES, QuantScheme, family_of
@@ -113,8 +113,8 @@ def dtype_label(dtype: str) -> str:
         return f"{dtype} · integer, {INTEGER_DTYPES[dtype][0]} bits"
     if dtype in FLOAT_DTYPES:
         return f"{dtype} · float, {FLOAT_DTYPES[dtype]} bits"
-    bits, size = BLOCK_DTYPES[dtype]
-    return f"{dtype} · {bits} bits, blocks of {size}"
+    bits, size = block_shape(dtype)
+    return f"{dtype} · {bits:g} bits, blocks of {size}"
 
 
 def settings_of(intent: Intent) -> dict[str, Any]:

@@ -12,9 +12,9 @@ from typing import Any
 from ..core.conventions import CONVENTIONS, conventions_with, why_not
 from ..core.defaults import settled
 from ..core.errors import QuantError, QuantValueError
-from ..core.grids import BLOCK_DTYPES, INTEGER_DTYPES
+from ..core.grids import INTEGER_DTYPES, block_shape
 from ..core.record import Support
-from ..core.schemes import GroupSize, QuantScheme
+from ..core.schemes import GroupSize, QuantScheme, family_of
 
 #: Settings that make a scheme, in an order in which they can be set one by one.
 SCHEME_NAMES = (
@@ -127,8 +127,8 @@ def _size_for(settings: Settings) -> GroupSize | None:
 
 def _usual_size(settings: Settings) -> int:
     """The format's own block, a size that the convention has, or the usual one."""
-    if settings["dtype"] in BLOCK_DTYPES:
-        return BLOCK_DTYPES[settings["dtype"]][1]
+    if family_of(settings["dtype"]) == "block":
+        return block_shape(settings["dtype"])[1]
     sizes = [size for row in rows_of(settings["dtype"], settings["convention"]) for size in row.group_sizes]
     return sizes[0] if sizes and DEFAULT_GROUP not in sizes else DEFAULT_GROUP
 
@@ -137,5 +137,5 @@ def _granularity_for(settings: Settings) -> str:
     size, granularity = settings["group_size"], settings["granularity"]
     if size is not None:
         return "block" if isinstance(size, tuple) else "group"
-    alone = granularity not in ("group", "block") or settings["dtype"] in BLOCK_DTYPES
+    alone = granularity not in ("group", "block") or family_of(settings["dtype"]) == "block"
     return str(granularity) if alone else "channel"

@@ -46,7 +46,7 @@ def dequantize_gguf(raw: Any, type_name: str, shape: tuple[int, ...] | None = No
     leading axes are kept and the last becomes elements. Needs the package gguf (``MissingExtra`` otherwise). A size
     that does not fit the type or the shape raises QuantValueError before anything is decoded.
     """
-    data = _as_bytes(raw)
+    data = as_bytes(raw)
     known = gguf_types()
     if not isinstance(type_name, str):
         raise QuantTypeError(f"type_name must be a text such as 'Q4_K', got {type_name!r:.60}")
@@ -55,7 +55,7 @@ def dequantize_gguf(raw: Any, type_name: str, shape: tuple[int, ...] | None = No
         _check_rows(data, kind)
         rows = data
     else:
-        sizes = _checked_shape(data, kind, shape)
+        sizes = checked_shape(data, kind, shape)
         rows = data.reshape(*sizes[:-1], sizes[-1] // kind.n_elements * kind.n_bytes)
     gguf = _gguf()
     with np.errstate(all="ignore"):  # scales of damaged blocks may be infinite or no number
@@ -82,7 +82,8 @@ def _can_dequantize(gguf: Any, kind: Any, n_bytes: int) -> bool:
     return True
 
 
-def _as_bytes(raw: Any) -> npt.NDArray[np.uint8]:
+def as_bytes(raw: Any) -> npt.NDArray[np.uint8]:
+    """``raw`` as a uint8 array; QuantTypeError for anything but bytes."""
     if isinstance(raw, (bytes, bytearray, memoryview)):
         return np.frombuffer(raw, np.uint8)
     data = np.asarray(raw)
@@ -102,7 +103,7 @@ def _check_rows(data: npt.NDArray[np.uint8], kind: BlockType) -> None:
         )
 
 
-def _checked_shape(data: npt.NDArray[np.uint8], kind: BlockType, shape: object) -> tuple[int, ...]:
+def checked_shape(data: npt.NDArray[np.uint8], kind: BlockType, shape: object) -> tuple[int, ...]:
     """``shape`` as integers, if the bytes are exactly as many as it needs."""
     try:
         sizes = tuple(int(n) for n in shape)  # type: ignore[attr-defined]

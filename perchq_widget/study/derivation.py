@@ -10,7 +10,7 @@ import numpy.typing as npt
 from perchq_widget.core.blockscaled import BlockParams, get_format
 from perchq_widget.core.codec import Parameters
 from perchq_widget.core.fitting import spread_ends
-from perchq_widget.core.grids import BLOCK_DTYPES, INTEGER_DTYPES, full_range
+from perchq_widget.core.grids import INTEGER_DTYPES, full_range
 from perchq_widget.core.kernels import Expanded
 from perchq_widget.core.qparams import QParams
 from perchq_widget.core.record import Convention, RangeRule
@@ -105,7 +105,7 @@ def _stored(table: ChannelTable, unit: Unit, params: Expanded) -> dict[str, Any]
 
 def _apply_rule(table: ChannelTable, channel: int, unit: Unit, tracer: Tracer) -> None:
     scheme, rules = table.scheme, table.qparams.rules
-    if scheme.dtype in BLOCK_DTYPES:
+    if scheme.family == "block":
         _fit_block(table, unit, tracer)
         return
     (low, high), note = used_range(table, channel, unit)

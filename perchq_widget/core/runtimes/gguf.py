@@ -12,12 +12,13 @@ import numpy as np
 import numpy.typing as npt
 
 from ..block_format import BlockFit, BlockFormat, FitRule, largest_of
-from ..block_kernels import HALF_UP, HALF_UP_FROM_MINIMUM, PLUS_MINIMUM, STEPS
+from ..block_kernels import EXACT_HALF_UP, HALF_UP, HALF_UP_FROM_MINIMUM, PLUS_MINIMUM, STEPS
 from ..codebooks import codebook, nearest_product
 from ..grids import CodebookGrid, IntGrid
 from ..kernels import K8_AWAY, FloatArray
 from ..record import AFFINE, SYMMETRIC, Convention, Support
 from ..trace import Note
+from .gguf_stored import CODE_AT, DOUBLED, LISTED, STORED_BLOCKS, by_inverse, reciprocal
 from .ocp import E8M0, scale_bytes
 
 HALF = np.dtype(np.float16)
@@ -30,18 +31,12 @@ def _with_inverse(scale: FloatArray, note: Note, infinite: bool = False, **other
     An infinite reciprocal takes the library to casts of infinities, which C leaves undefined; on x86-64 they give
     code 0. So does a multiplier of 0, where level 0 has that code; else the kernel must know: ``infinite`` keeps it.
     """
-    inverse = _reciprocal(scale)
+    inverse = reciprocal(scale)
     if infinite:
         inverse = np.where((inverse == 0) & (scale != 0), np.float32(np.inf), inverse)
     note("multiplier", "1 / d", inverse, "0 where d is 0")
     kept = note("scale", "float16(d)", scale.astype(HALF), "as stored; codes come from d")
     return BlockFit(kept, multiplier=inverse, **others)
-
-
-def _reciprocal(scale: FloatArray) -> FloatArray:
-    with np.errstate(divide="ignore", over="ignore"):
-        inverse = np.float32(1) / scale
-    return np.where(np.isinf(inverse), np.float32(0), inverse)
 
 
 def q8_fit(x: FloatArray, scale_rule: str | None, global_scale: np.float32 | None, note: Note) -> BlockFit:
@@ -97,25 +92,16 @@ def mxfp4_fit(x: FloatArray, scale_rule: str | None, global_scale: np.float32 | 
 #: ggml_e8m0_to_fp32_half: of every byte half the power of two, since it keeps E2M1's values doubled, as integers.
 HALF_POWERS = np.ldexp(np.float32(1), np.arange(256) - 128).astype(np.float32)
 _FACTORS = np.ldexp(np.float32(1), 127 - np.arange(256)).astype(np.float32)
-#: By code; 8 is a second zero that no quantizer writes.
-DOUBLED = np.array([0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12], np.float32)
-_LISTED = np.unique(DOUBLED)
 # Ties go to the smaller magnitude: below zero that is the upper side.
-_MIDDLES = ((_LISTED[1:] + _LISTED[:-1]) / 4).astype(np.float32)
+_MIDDLES = ((LISTED[1:] + LISTED[:-1]) / 4).astype(np.float32)
 BOOK = codebook(
-    _LISTED, np.where(_MIDDLES < 0, np.nextafter(_MIDDLES, np.float32(-7)), _MIDDLES).astype(np.float32), 2.0
+    LISTED, np.where(_MIDDLES < 0, np.nextafter(_MIDDLES, np.float32(-7)), _MIDDLES).astype(np.float32), 2.0
 )
-_CODE_AT = np.array([int(np.flatnonzero(value == DOUBLED)[0]) for value in _LISTED], np.uint8)
 
 
 def _half_powers(scale: npt.NDArray[Any], global_scale: np.float32 | None) -> tuple[FloatArray, FloatArray]:
     encoded = scale_bytes(scale)
     return HALF_POWERS[encoded], _FACTORS[encoded]
-
-
-def _by_inverse(scale: npt.NDArray[Any], global_scale: np.float32 | None) -> tuple[FloatArray, FloatArray]:
-    wide = scale.astype(np.float32)
-    return wide, _reciprocal(wide)
 
 
 def _indices(zero: int) -> Any:
@@ -130,7 +116,7 @@ def _signed(dtype: str, bits: int) -> BlockFormat:
     zero = 1 << bits - 1
     return BlockFormat(
         dtype=dtype, grid=IntGrid(dtype, bits, True, 0, 2 * zero - 1), code_dtype=UINT8, scale_dtype=HALF,
-        fit=signed_rule(zero), effective=_by_inverse, kernel=HALF_UP, decoder=STEPS, zero=zero,
+        fit=signed_rule(zero), effective=by_inverse, kernel=HALF_UP, decoder=STEPS, zero=zero, flat_too=True,
         codes_of=_indices(zero), levels_of=_centred(zero),
     )  # fmt: skip
 
@@ -139,25 +125,26 @@ def _with_minimum(dtype: str, bits: int) -> BlockFormat:
     steps = (1 << bits) - 1
     return BlockFormat(
         dtype=dtype, grid=IntGrid(dtype, bits, False, 0, steps), code_dtype=UINT8, scale_dtype=HALF,
-        fit=minimum_rule(steps), effective=_by_inverse, kernel=HALF_UP_FROM_MINIMUM, decoder=PLUS_MINIMUM,
-        codes_of=_indices(0), minimum_bits=16, keeps_zero=False,
+        fit=minimum_rule(steps), effective=by_inverse, kernel=HALF_UP_FROM_MINIMUM,
+        given_kernel=EXACT_HALF_UP, decoder=PLUS_MINIMUM,
+        codes_of=_indices(0), minimum_bits=16, keeps_zero=False, flat_too=True,
     )  # fmt: skip
 
 
 GGUF_BLOCKS = (
     BlockFormat(
         dtype="q8_0", grid=IntGrid("q8_0", 8, True, -128, 127), code_dtype=np.dtype(np.int8), scale_dtype=HALF,
-        fit=q8_fit, effective=_by_inverse, kernel=K8_AWAY, decoder=STEPS,
+        fit=q8_fit, effective=by_inverse, kernel=K8_AWAY, decoder=STEPS, flat_too=True,
     ),
     _signed("q4_0", 4),
     _with_minimum("q4_1", 4),
     _signed("q5_0", 5),
     _with_minimum("q5_1", 5),
     BlockFormat(
-        dtype="gguf_mxfp4", grid=CodebookGrid("gguf_mxfp4", 4, tuple(_LISTED.tolist()), UINT8), code_dtype=UINT8,
+        dtype="gguf_mxfp4", grid=CodebookGrid("gguf_mxfp4", 4, tuple(LISTED.tolist()), UINT8), code_dtype=UINT8,
         scale_dtype=E8M0, fit=mxfp4_fit, effective=_half_powers, kernel=nearest_product(BOOK), decoder=STEPS,
-        codes_of=lambda levels: _CODE_AT[BOOK.index_of(levels)],
-        levels_of=lambda codes: np.take(DOUBLED, codes, mode="clip"),
+        codes_of=lambda levels: CODE_AT[BOOK.index_of(levels)],
+        levels_of=lambda codes: np.take(DOUBLED, codes, mode="clip"), flat_too=True,
     ),
 )  # fmt: skip
 GGUF = Convention(
@@ -169,6 +156,7 @@ GGUF = Convention(
         Support(("q4_1", "q5_1"), AFFINE, ("group",), group_sizes=(32,)),
     ),
     block_formats=GGUF_BLOCKS,
+    stored_formats=STORED_BLOCKS,
     checked="gguf 0.19.0, CPU, x86-64",
     source="gguf.quants.quantize and dequantize, which follow ggml's quantize_row_*_ref, on float32",
 )
