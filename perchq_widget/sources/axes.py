@@ -35,7 +35,11 @@ _NORMS = frozenset(
 _TOKENS = frozenset({"Embedding", "EmbeddingBag"})
 _TRANSPOSED = frozenset({"ConvTranspose1d", "ConvTranspose2d", "ConvTranspose3d"})
 _RANKS = {
-    **{"Linear": 2, "Bilinear": 3, "Conv1D": 2, "Embedding": 2, "EmbeddingBag": 2},
+    "Linear": 2,
+    "Bilinear": 3,
+    "Conv1D": 2,
+    "Embedding": 2,
+    "EmbeddingBag": 2,
     **{f"Conv{way}{rank}d": rank + 2 for way in ("", "Transpose") for rank in (1, 2, 3)},
 }
 

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import sys
-from collections.abc import Mapping
 from typing import Any
 
 import ml_dtypes
 import numpy as np
 
 from perchq_widget.core.errors import QuantError, QuantTypeError, QuantValueError
-from perchq_widget.sources.axes import suggested_axis
-from perchq_widget.sources.base import TensorRecord, TensorSource
+from perchq_widget.sources.nested import what_it_said
 from perchq_widget.sources.torch_tensors import is_torch, torch_array
 
 FLOAT_DTYPES: frozenset[np.dtype[Any]] = frozenset(
@@ -36,8 +35,9 @@ FLOAT_DTYPES: frozenset[np.dtype[Any]] = frozenset(
 )
 """What counts as a float tensor, in native byte order."""
 
-_TRANSPOSED = frozenset({"ConvTranspose1d", "ConvTranspose2d", "ConvTranspose3d"})
 _CPU_DEVICES = frozenset({1, 3})  # DLPack's kDLCPU and kDLCUDAHost (pinned host memory)
+_MAX_LIST_DEPTH = 64  # numpy's
+_MAX_LIST_SIZE = 2**31  # numbers; a list of as many takes more than 16 GiB as it is
 
 
 def as_array(obj: Any, *, argument: str = "tensor") -> np.ndarray[Any, Any]:
@@ -58,6 +58,13 @@ def as_array(obj: Any, *, argument: str = "tensor") -> np.ndarray[Any, Any]:
     if problem:
         raise QuantValueError(f"{argument} {problem}")
     return array
+
+
+def raw_array(obj: Any, *, argument: str = "tensor") -> np.ndarray[Any, Any]:
+    """``obj`` as :func:`as_array` takes it, but of any type, rank and size; raises QuantError as it does."""
+    if is_torch(obj):
+        return torch_array(obj, argument, any_dtype=True)
+    return _native(_convert(obj, argument))
 
 
 def dtype_problem(dtype: np.dtype[Any]) -> str | None:
@@ -89,6 +96,15 @@ def _native(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
 
 
 def _convert(obj: Any, argument: str) -> np.ndarray[Any, Any]:
+    try:
+        return _converted(obj, argument)
+    except QuantError:
+        raise
+    except Exception as error:  # code of the object's own: attributes and protocols may raise anything
+        raise QuantTypeError(f"{argument} ({type(obj).__name__}) gives no array: {what_it_said(error)}") from error
+
+
+def _converted(obj: Any, argument: str) -> np.ndarray[Any, Any]:
     if isinstance(obj, np.ma.MaskedArray):
         raise QuantTypeError(
             f"{argument} is a masked array; choose what masked means: array.filled(0.0) or .compressed()"
@@ -136,11 +152,25 @@ def _is_numeric(obj: Any) -> bool:
 
 
 def _from_list(rows: Any, argument: str) -> np.ndarray[Any, Any]:
+    _check_nesting(rows, argument)
     try:
         array = np.asarray(rows)
     except (ValueError, TypeError, RuntimeError) as error:
         raise QuantValueError(f"{argument} is a list that makes no array ({error}); give rows of one length") from error
     return array.astype(np.float64) if array.dtype.kind in "iu" else array
+
+
+def _check_nesting(rows: Any, argument: str) -> None:
+    """Refuse lists inside themselves, which numpy would unroll: the first of each level tells the shape."""
+    sizes: list[int] = []
+    while isinstance(rows, (list, tuple)) and rows:
+        sizes.append(len(rows))
+        rows = rows[0]
+        if len(sizes) > _MAX_LIST_DEPTH or math.prod(sizes) > _MAX_LIST_SIZE:
+            raise QuantValueError(
+                f"{argument} is a list of lists inside one another, {len(sizes)} levels of at least "
+                f"{math.prod(sizes)} numbers; give an array"
+            )
 
 
 def _from_protocol(obj: Any, argument: str) -> np.ndarray[Any, Any]:
@@ -153,70 +183,8 @@ def _from_protocol(obj: Any, argument: str) -> np.ndarray[Any, Any]:
     if hasattr(obj, "__dlpack__"):
         try:
             return np.from_dlpack(obj)
-        except (BufferError, RuntimeError, TypeError, ValueError) as error:
+        except Exception:  # each library has its own errors for types that DLPack or numpy lacks
             if not hasattr(obj, "__array__"):
-                raise QuantTypeError(f"{argument} ({type(obj).__name__}) gives no array: {error}") from error
-    try:
-        return np.asarray(obj)
-    except (ValueError, TypeError, RuntimeError) as error:
-        raise QuantTypeError(f"{argument} ({type(obj).__name__}) gives no array: {error}") from error
-
-
-def array_source(obj: Any, *, name: str = "tensor") -> TensorSource:
-    """A source of one tensor. Raises what :func:`as_array` raises."""
-    as_array(obj, argument=name)
-    return TensorSource([_record(name, obj, "")], name=type(obj).__name__, kind="one tensor in memory")
-
-
-def mapping_source(mapping: Mapping[Any, Any]) -> TensorSource:
-    """A source of a mapping's values, in order; values without floats are listed as not applicable."""
-    for name in mapping:
-        if not isinstance(name, str):
-            raise QuantTypeError(f"source: tensor names must be text, got {name!r} ({type(name).__name__})")
-    records = [_record(name, value, type(mapping).__name__) for name, value in mapping.items()]
-    return TensorSource(records, name=type(mapping).__name__, kind="mapping in memory")
-
-
-def module_source(module: Any) -> TensorSource:
-    """A source of a torch module's parameters and buffers; layer types give the channel axis."""
-    axes = _transposed_weights(module)
-    tensors = {**dict(module.named_parameters()), **dict(module.named_buffers())}
-    records = [_record(name, value, type(module).__name__, axes.get(name)) for name, value in tensors.items()]
-    return TensorSource(records, name=type(module).__name__, kind="torch module")
-
-
-def _transposed_weights(module: Any) -> dict[str, tuple[int, str]]:
-    """The weights whose output channels are on axis 1: those of transposed convolutions."""
-    found = {}
-    for prefix, layer in module.named_modules():
-        kind = next((base.__name__ for base in type(layer).__mro__ if base.__name__ in _TRANSPOSED), None)
-        if kind is not None:
-            name = f"{prefix}.weight" if prefix else "weight"
-            found[name] = (1, f"{kind} stores (in, out / groups, ...): its output channels are axis 1")
-    return found
-
-
-def _record(name: str, value: Any, source: str, axis: tuple[int, str] | None = None) -> TensorRecord:
-    try:
-        array = as_array(value, argument="it")
-    except QuantError as error:
-        return _unusable(name, value, source, str(error))
-    ch_axis, reason = axis or suggested_axis(array.shape)
-    return TensorRecord(
-        name,
-        array.shape,
-        array.dtype.name,
-        array.nbytes,
-        ch_axis,
-        reason,
-        source=source,
-        loader=lambda: as_array(value, argument=name),
-    )
-
-
-def _unusable(name: str, value: Any, source: str, reason: str) -> TensorRecord:
-    shape = getattr(value, "shape", ())
-    sizes = tuple(shape) if isinstance(shape, tuple) else ()
-    dtype = str(getattr(value, "dtype", type(value).__name__)).removeprefix("torch.")
-    n_bytes = getattr(value, "nbytes", 0) if isinstance(value, np.ndarray) else 0
-    return TensorRecord(name, sizes, dtype, n_bytes, *suggested_axis(sizes), reason, source)
+                raise
+    array: np.ndarray[Any, Any] = np.asarray(obj)
+    return array

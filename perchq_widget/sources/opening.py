@@ -38,7 +38,7 @@ def open_source(obj: object) -> TensorSource:
     missing, of another kind or malformed; QuantTypeError for an object that holds no tensors; MissingExtra, with the
     line to install it, where a format needs a package that is not there.
     """
-    from perchq_widget.sources.memory import array_source, mapping_source, module_source
+    from perchq_widget.sources.objects import array_source, mapping_source
     from perchq_widget.sources.torch_tensors import is_torch
 
     if isinstance(obj, TensorSource):
@@ -48,6 +48,8 @@ def open_source(obj: object) -> TensorSource:
     if isinstance(obj, (str, os.PathLike)):
         return _open_path(Path(obj))
     if is_torch(obj, "nn.Module"):
+        from perchq_widget.sources.torch_modules import module_source
+
         return module_source(obj)
     if isinstance(obj, Mapping):
         return mapping_source(obj)

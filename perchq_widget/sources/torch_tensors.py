@@ -9,6 +9,7 @@ import ml_dtypes
 import numpy as np
 
 from perchq_widget.core.errors import QuantTypeError, QuantValueError
+from perchq_widget.sources.nested import what_it_said
 
 _SHARED = frozenset({"float16", "float32", "float64"})
 
@@ -36,40 +37,51 @@ def torch_dtype_name(tensor: Any) -> str:
     return str(tensor.dtype).removeprefix("torch.")
 
 
-def torch_array(tensor: Any, argument: str) -> np.ndarray[Any, Any]:
+def torch_array(tensor: Any, argument: str, *, any_dtype: bool = False) -> np.ndarray[Any, Any]:
     """The floating-point CPU ``tensor`` as an array that shares its memory (a view with its sign bit set is copied).
 
     Parameters and tensors that require gradients are taken as their values. QuantValueError names what to call
-    first for other devices and layouts, quantized and meta tensors; QuantTypeError for types that are not floats.
+    first for other devices and layouts, quantized, lazy and meta tensors; QuantTypeError for types that are not
+    floats, unless ``any_dtype``.
     """
-    refusal = _refusal(tensor)
+    refusal = refusal_of(tensor)
     if refusal:
         raise QuantValueError(f"{argument} {refusal}")
     name = torch_dtype_name(tensor)
-    if name not in _SHARED and name not in _THROUGH_BITS:
+    if not any_dtype and name not in _SHARED and name not in _THROUGH_BITS:
         raise QuantTypeError(f"{argument} {_dtype_refusal(name)}")
     try:
         return _view(tensor.detach().resolve_neg(), name)
-    except (RuntimeError, TypeError, NotImplementedError) as error:
+    except (RuntimeError, TypeError, NotImplementedError, AttributeError, AssertionError) as error:
         raise QuantTypeError(
-            f"{argument} is a {type(tensor).__name__}, which torch does not hand out as an array ({error}); give a "
-            "plain tensor, for a quantized one: tensor.dequantize()"
+            f"{argument} is a {type(tensor).__name__}, which torch does not hand out as an array "
+            f"({what_it_said(error)}); give a plain tensor, for a quantized one: tensor.dequantize()"
         ) from error
 
 
 def _view(tensor: Any, name: str) -> np.ndarray[Any, Any]:
-    if name in _SHARED:
-        shared: np.ndarray[Any, Any] = tensor.numpy()
+    if name not in _THROUGH_BITS:
+        shared: np.ndarray[Any, Any] = tensor.resolve_conj().numpy()
         return shared
     bits, dtype = _THROUGH_BITS[name]
     array: np.ndarray[Any, Any] = tensor.view(getattr(sys.modules["torch"], bits)).numpy()
     return array.view(dtype)
 
 
-def _refusal(tensor: Any) -> str | None:
+def refusal_of(tensor: Any) -> str | None:
     """What must be called first, or None if the tensor's memory can be viewed."""
+    if is_torch(tensor, "nn.parameter.UninitializedTensorMixin"):
+        return "is a lazy parameter, which has no shape yet; run the module once on an input"
     if tensor.is_quantized:
-        return "is a quantized torch tensor; call tensor.dequantize()"
+        return (
+            "is a quantized torch tensor; call tensor.dequantize(), or measure its own codes: "
+            "analyze(open_source({'w': tensor})['w'])"
+        )
+    return elsewhere(tensor)
+
+
+def elsewhere(tensor: Any) -> str | None:
+    """Why the data, codes included, are not at hand, and what to call; None if they are."""
     if tensor.is_nested:
         return "is a nested torch tensor; give its parts one by one: tensor.unbind()"
     if str(tensor.layout) != "torch.strided":
