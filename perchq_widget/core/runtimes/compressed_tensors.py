@@ -82,6 +82,8 @@ COMPRESSED_TENSORS = Convention(
     kernel=K5,
     float_rule=calculated_range,
     dtypes=(np.dtype(np.float32), np.dtype(np.float16), np.dtype(ml_dtypes.bfloat16)),
+    # calculate_qparams keeps zero points in the codes; quantize and dequantize take any, and GPTQ's may lie one above
+    zero_point_in_range=False,
     checked="compressed-tensors 0.20.0, CPU, x86-64",
     source="compressed_tensors.quantization: calculate_qparams, quantize, dequantize and fake_quantize, in the "
     "tensor's own dtype; per token as for activations of three axes; formats in blocks in float32",
