@@ -86,7 +86,8 @@ def open_gguf(path: Path) -> TensorSource:
         overlapping = _overlapping(each)
         for entry in each:
             problem = _problem(entry, count[entry.name], overlapping)
-            records.append(_record(entry, problem, architecture, path, readable=count[entry.name] == 1))
+            note = note_of(entry.name, architecture, count)
+            records.append(_record(entry, problem, note, path, readable=count[entry.name] == 1))
     return TensorSource(records, name=str(path), kind=_kind([part.header for part in parts], len(unusable)))
 
 
@@ -176,7 +177,7 @@ def _unknown_type(number: int) -> str:
     return f"it has the unknown ggml type {number}; known are {', '.join(TYPES.values())}"
 
 
-def _record(entry: _Entry, problem: str | None, architecture: str, path: Path, *, readable: bool) -> TensorRecord:
+def _record(entry: _Entry, problem: str | None, note: str, path: Path, *, readable: bool) -> TensorRecord:
     """The record of an entry; ``readable``: its name is its own."""
     hint = axis_of(entry.name, entry.shape)
     plain = _PLAIN.get(entry.kind.name) if entry.kind is not None else None
@@ -193,7 +194,7 @@ def _record(entry: _Entry, problem: str | None, architecture: str, path: Path, *
         not_applicable=problem,
         source=str(path),
         stored_as=_stored_as(entry.kind) if entry.kind is not None and plain is None else "",
-        note=note_of(entry.name, architecture),
+        note=note,
         **loaders,
     )
 
@@ -220,7 +221,7 @@ def _plain_loaders(entry: _Entry, dtype: np.dtype[Any]) -> dict[str, Any]:
 
 def _block_loaders(entry: _Entry, ch_axis: int) -> dict[str, Any]:
     assert entry.kind is not None
-    blocks = Blocks(entry.stamp, entry.begin, entry.kind, entry.shape, ch_axis)
+    blocks = Blocks(entry.name, entry.stamp, entry.begin, entry.kind, entry.shape, ch_axis)
     if entry.kind.name not in FORMATS:
         return {"raw_loader": blocks.raw}
     return {

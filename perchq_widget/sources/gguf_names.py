@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Container
 
 from .axes import AxisHint, suggested_axis
 
@@ -45,6 +46,10 @@ def axis_of(name: str, shape: tuple[int, ...]) -> AxisHint:
     return AxisHint(0, "llama.cpp's weights are (out, in) once GGUF's axes are reversed: rows are output channels")
 
 
-def note_of(name: str, architecture: str) -> str:
-    """What else one should know of a tensor of that name in a model of ``architecture``; "" for most."""
-    return _REORDERED_NOTE if architecture in _REORDERED and _Q_OR_K.fullmatch(name) else ""
+def note_of(name: str, architecture: str, names: Container[str]) -> str:
+    """What else one should know of a tensor of that name in a model of ``architecture`` with ``names``; "" for most."""
+    notes = [_REORDERED_NOTE] if architecture in _REORDERED and _Q_OR_K.fullmatch(name) else []
+    factor = name.removesuffix(".weight") + ".scale"
+    if name.endswith(".weight") and factor in names:
+        notes.append(f"the file also holds {factor!r}: where llama.cpp multiplies by it, these values are without it")
+    return "; ".join(notes)

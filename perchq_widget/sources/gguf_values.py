@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from perchq_widget.core.errors import MissingExtra
+from perchq_widget.core.errors import MissingExtra, QuantValueError
 
 from .file_bytes import FileStamp
 from .gguf_blocks import BlockType, dequantize_gguf, gguf_types
@@ -23,8 +25,9 @@ _AT_ONCE = 1 << 18  # elements decoded together: 1 MiB of floats and a few times
 
 @dataclass(frozen=True, slots=True)
 class Blocks:
-    """A tensor of ``shape`` whose blocks begin at the byte ``begin`` of a file; they were checked to lie in it."""
+    """The tensor ``name``, of ``shape``, whose blocks begin at the byte ``begin`` of a file and lie in it: checked."""
 
+    name: str
     stamp: FileStamp
     begin: int
     kind: BlockType
@@ -38,7 +41,9 @@ class Blocks:
 
     def stored(self) -> Stored:
         """Codes and scales as they are in the file."""
-        return stored_blocks(self.raw(), self.kind.name, self.shape, ch_axis=self.ch_axis)
+        raw = self.raw()
+        with self._named():
+            return stored_blocks(raw, self.kind.name, self.shape, ch_axis=self.ch_axis)
 
     def values(self) -> npt.NDArray[np.float32]:
         """All values."""
@@ -64,7 +69,16 @@ class Blocks:
         for start in range(0, total, step):
             stop = min(start + step, total)
             raw = np.asarray(mapped[start * n_bytes : stop * n_bytes])
-            found[start * size : stop * size] = decoded(raw, self.kind)
+            with self._named():
+                found[start * size : stop * size] = decoded(raw, self.kind)
+
+    @contextmanager
+    def _named(self) -> Iterator[None]:
+        """Say which tensor the bytes belong to that cannot be decoded."""
+        try:
+            yield
+        except QuantValueError as error:
+            raise QuantValueError(f"{self.stamp.path}: tensor {self.name!r}: {error}") from error
 
 
 def decoded(raw: npt.NDArray[np.uint8], kind: BlockType) -> npt.NDArray[Any]:
