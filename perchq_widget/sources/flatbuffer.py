@@ -15,7 +15,9 @@ import numpy as np
 from perchq_widget.core.errors import QuantValueError
 
 _U16, _I32, _U32 = struct.Struct("<H"), struct.Struct("<i"), struct.Struct("<I")
+_NUMBERS = {kind: struct.Struct("<" + kind) for kind in "bBiIQ"}
 _SLACK = 1 << 16
+_MOST_FIELDS = 100  # that are looked at; no schema read here has as many
 
 
 class OverlapError(QuantValueError):
@@ -43,7 +45,8 @@ class Flatbuffer:
 
     def number(self, kind: struct.Struct, at: int) -> int | float:
         """The number at ``at``."""
-        self.check(at, kind.size)
+        if not 0 <= at <= self.size - kind.size:  # where it is negative, struct would count from the end
+            self.check(at, kind.size)
         value: int | float = kind.unpack_from(self.data, at)[0]
         return value
 
@@ -66,7 +69,7 @@ class Flatbuffer:
 class Table:
     """One table. Fields are named by their number in the schema; one that is absent has its default."""
 
-    __slots__ = ("_fields", "_position", "_vtable", "buffer")
+    __slots__ = ("_offsets", "_position", "buffer")
 
     def __init__(self, buffer: Flatbuffer, position: int) -> None:
         vtable = position - int(buffer.number(_I32, position))
@@ -74,20 +77,21 @@ class Table:
         if length < 4 or length % 2:
             raise buffer.malformed(f"a table at byte {position} has a field list of {length} bytes")
         buffer.check(vtable, length)
-        buffer.spend(max(4, int(buffer.number(_U16, vtable + 2))))
-        self.buffer, self._position, self._vtable, self._fields = buffer, position, vtable, length // 2 - 2
+        n = min(length // 2 - 1, _MOST_FIELDS)
+        size, *self._offsets = struct.unpack_from(f"<{n}H", buffer.data, vtable + 2)
+        buffer.spend(max(4, size))
+        self.buffer, self._position = buffer, position
 
     def _at(self, field: int) -> int | None:
         """Where a field lies, None if it is absent."""
-        if field >= self._fields:
+        if field >= len(self._offsets) or not self._offsets[field]:
             return None
-        offset = int(self.buffer.number(_U16, self._vtable + 4 + 2 * field))
-        return self._position + offset if offset else None
+        return self._position + int(self._offsets[field])
 
     def number(self, field: int, kind: str, default: int = 0) -> int:
         """A whole number; ``kind`` is its letter in :mod:`struct`."""
         at = self._at(field)
-        return default if at is None else int(self.buffer.number(struct.Struct("<" + kind), at))
+        return default if at is None else int(self.buffer.number(_NUMBERS[kind], at))
 
     def table(self, field: int) -> Table | None:
         """The table that a field points to."""

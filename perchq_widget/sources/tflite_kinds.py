@@ -92,7 +92,7 @@ def affine(
     check_values(scale, zero, kind)
     if scale.size == 1:
         return Scales(scale.reshape(()), zero.reshape(()), None, None, n_bytes)
-    return Scales(scale, np.broadcast_to(zero, scale.shape), axis, None, n_bytes)
+    return Scales(scale, np.full(scale.shape, zero[0]) if zero.size == 1 else zero, axis, None, n_bytes)
 
 
 def check_values(scale: np.ndarray[Any, Any], zero: np.ndarray[Any, Any], kind: Kind) -> None:

@@ -30,6 +30,7 @@ _BLOCK_SCALES, _BLOCK_ZERO_POINTS, _BLOCK_SIZE = 0, 1, 2
 _BLOCKWISE = 2
 _MAX_RANK = 64  # numpy's
 _SPARSE = "it is stored sparse: only some of its values are in the file; convert the model without sparsity"
+_ELSEWHERE = "its data is in another file (an external buffer), which is not read"
 _BIAS = "it is a bias of integers, whose scale is that of the input times the weight's; it is not quantized on its own"
 _BIASES = ("int32", "int64")
 _UNSCALED = ("float16", "bfloat16", "float32", "float64", "string", "bool")  # with which a scale has no meaning
@@ -94,7 +95,7 @@ class _Subgraph:
                 name = f"{name} [{self._place(index)}]"
             while name in found:
                 name += "_"
-            found[name] = replace(constant, name=name)
+            found[name] = constant if name == constant.name else replace(constant, name=name)
 
     def _place(self, index: int) -> str:
         return f"subgraph {self._number}, tensor {index}"
@@ -118,25 +119,25 @@ class _Subgraph:
 
     def _described(self, tensor: Table, index: int, name: str) -> Constant | None:
         place = self._place_of_data(tensor)
-        external = tensor.number(_EXTERNAL, "I")
-        if place is None and not external:
+        if place is None and not tensor.number(_EXTERNAL, "I"):
             return None
         number = tensor.number(_TYPE, "b")
         kind = KINDS.get(number, Kind(f"type {number}", 0))
         shape = self._shape(tensor)
-        constant = Constant(name, kind, shape, self._uses.hint(index, shape))
+        hint = self._uses.hint(index, shape)
         if place is None:
-            return replace(constant, problem="its data is in another file (an external buffer), which is not read")
-        constant = replace(constant, offset=place[0], n_bytes=place[1], readable=True)
+            return Constant(name, kind, shape, hint, problem=_ELSEWHERE)
         problem = _SPARSE if tensor.table(_SPARSITY) is not None else size_problem(kind, shape, place[1])
         if problem is not None:
-            return replace(constant, problem=problem, kind=Kind(kind.name, 0))
+            return Constant(name, Kind(kind.name, 0), shape, hint, *place, problem=problem, readable=True)
+        scales = None
         try:
-            return replace(constant, scales=self._scales(tensor, kind, shape))
+            scales = self._scales(tensor, kind, shape)
         except OverlapError:
             raise
         except QuantValueError as error:
-            return replace(constant, problem=str(error))
+            problem = str(error)
+        return Constant(name, kind, shape, hint, *place, scales, problem, readable=True)
 
     def _place_of_data(self, tensor: Table) -> tuple[int, int] | None:
         """(first byte, number of bytes) of a tensor's data; None if it has none of its own."""
