@@ -21,6 +21,7 @@ from perchq_widget.core.errors import QuantError, QuantValueError
 from perchq_widget.sources.base import TensorSource
 from perchq_widget.sources.gguf import TYPES
 from perchq_widget.sources.gguf_stored import BLOCK_SIZES, FORMATS
+from perchq_widget.sources.gguf_tables import magnitude_places
 from perchq_widget.sources.opening import open_source
 
 IDS = {name: number for number, name in TYPES.items()}
@@ -118,17 +119,18 @@ def written(gguf: Any, path: Path, tensors: dict[str, tuple[np.ndarray[Any, Any]
     return path
 
 
-def block_bytes(name: str, shape: tuple[int, ...], seed: int = 0) -> np.ndarray[Any, Any]:
-    """Any bytes: every pattern of every type decodes to something."""
+def block_bytes(name: str, shape: tuple[int, ...], below: int = 256) -> np.ndarray[Any, Any]:
+    """Any bytes: every pattern of every type decodes to something. ``below`` 60 leaves no scale that is not finite."""
     kind = BLOCK_SIZES[name]
     row = shape[-1] // kind.n_elements * kind.n_bytes
-    return np.random.default_rng(seed).integers(0, 256, (*shape[:-1], row), dtype=np.uint8)
+    return np.random.default_rng(0).integers(0, below, (*shape[:-1], row), dtype=np.uint8)
 
 
 @pytest.fixture(scope="module")
 def everything(gguf: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     rng = np.random.default_rng(1)
-    tensors: dict[str, Any] = {f"blk.0.{name}.weight": (block_bytes(name, (5, 512)), name) for name in FORMATS}
+    tensors: dict[str, Any] = {f"blk.0.{name}.weight": (block_bytes(name, (5, 512), 60), name) for name in FORMATS}
+    tensors |= {f"damaged.{name}.weight": (block_bytes(name, (5, 512)), name) for name in FORMATS}
     tensors["one.F32"] = (rng.standard_normal(7).astype(np.float32), None)
     tensors["two.F16"] = (rng.standard_normal((3, 5)).astype(np.float16), None)
     tensors["two.BF16"] = (rng.integers(0, 256, (3, 10), dtype=np.uint8), "BF16")
@@ -474,6 +476,7 @@ def without_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("without_the_package")
 def test_without_the_package_types_with_tables_name_the_extra(tmp_path: Path) -> None:
+    magnitude_places.cache_clear()  # another test may have had the package
     record = opened(tmp_path, build([info("w", (256, 1), IDS["IQ2_XS"], 0)]))["w"]
     assert record.not_applicable is None
     with pytest.raises(pq.MissingExtra, match=r'pip install "perchq_widget\[gguf\]"'):
@@ -482,10 +485,40 @@ def test_without_the_package_types_with_tables_name_the_extra(tmp_path: Path) ->
 
 
 @pytest.mark.oracle
-def test_damaged_blocks_decode_but_have_no_parameters(gguf: Any, tmp_path: Path) -> None:
+def test_the_other_types_need_no_package(gguf: Any, everything: Path, request: pytest.FixtureRequest) -> None:
+    names = [name for name in FORMATS if not name.startswith(("IQ1", "IQ2", "IQ3"))]
+    source = open_source(everything)
+    kinds = gguf.GGMLQuantizationType
+    wanted = [gguf.quants.dequantize(source[f"blk.0.{name}.weight"].raw(), kinds[name]) for name in names]
+    request.getfixturevalue("without_the_package")
+    for name, values in zip(names, wanted, strict=True):
+        assert np.array_equal(bits(source[f"blk.0.{name}.weight"].read()), bits(values))
+
+
+@pytest.mark.oracle
+@pytest.mark.parametrize("name", ["Q4_0", "Q5_1", "Q8_0", "TQ1_0", "MXFP4"])
+def test_stored_parameters_give_the_codes_again(gguf: Any, tmp_path: Path, name: str) -> None:
+    x = np.random.default_rng(5).standard_normal((3, 4, 512)).astype(np.float32)
+    raw = gguf.quants.quantize(x, gguf.GGMLQuantizationType[name])
+    path = written(gguf, tmp_path / "m.gguf", {"ffn_up_exps.weight": (raw, name), "w": (raw[0], name)})
+    for record in open_source(path).values():
+        stored = record.stored()
+        assert stored.codes.shape == record.shape
+        assert stored.qparams.ch_axis == record.ch_axis == len(record.shape) - 2
+        assert np.array_equal(bits(stored.decoded()), bits(record.read()))
+        assert np.array_equal(pq.analyze(record).codes(), stored.codes)
+
+
+@pytest.mark.oracle
+def test_damaged_blocks_decode_but_have_no_parameters(
+    gguf: Any, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
     raw = np.zeros((2, 2 * 18), np.uint8)
     raw[1, 18:20] = 0xFF, 0x7F  # a scale that is no number
     record = open_source(written(gguf, tmp_path / "m.gguf", {"w": (raw, "Q4_0")}))["w"]
     assert np.isnan(record.read()[1, 32:]).all()
     with pytest.raises(QuantValueError, match=r"m.gguf: tensor 'w': .* no finite number"):
         record.stored()
+    request.getfixturevalue("without_the_package")
+    with pytest.raises(QuantValueError, match=r"m.gguf: tensor 'w': .* no finite number"):
+        record.read()
