@@ -26,7 +26,7 @@ class UnknownTensorError(QuantValueError, KeyError):
     __str__ = Exception.__str__  # KeyError's would print the message in quotes
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)  # slots: a file may list a hundred thousand
 class TensorRecord:
     """One named tensor: what is known without reading it, and how to read it.
 
@@ -93,7 +93,7 @@ class TensorRecord:
     def raw(self) -> np.ndarray[Any, Any]:
         """What the file holds, in the type that it has: also integers and packed codes, which cannot be analysed."""
         loader = self.raw_loader or self.loader
-        self._require(None, loader)
+        self._require(self.not_applicable if loader is None else None, loader)
         assert loader is not None
         return loader()
 

@@ -1,14 +1,18 @@
-"""A file whose layout was checked once, mapped anew for each read, so that nothing stays open in between."""
+"""A file whose layout was checked once, mapped while arrays of it live, so that nothing stays open in between."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from weakref import ReferenceType, ref
 
 import numpy as np
 
 from perchq_widget.core.errors import QuantValueError
+
+_Bytes = np.memmap[Any, np.dtype[np.uint8]]
 
 
 @dataclass(frozen=True)
@@ -18,6 +22,7 @@ class FileStamp:
     path: Path
     size: int
     mtime_ns: int
+    _mapped: list[ReferenceType[_Bytes]] = field(default_factory=list, repr=False, compare=False)
 
     @classmethod
     def of(cls, path: Path) -> FileStamp:
@@ -37,6 +42,23 @@ class FileStamp:
     def map(
         self, dtype: np.dtype[Any], offset: int, shape: tuple[int, ...], *, fortran: bool = False
     ) -> np.ndarray[Any, Any]:
-        """The bytes from ``offset`` as a read-only mapped array. The caller has checked that they lie in the file."""
+        """The bytes from ``offset`` as a read-only mapped array. The caller has checked that they lie in the file.
+
+        Pages are read when they are touched. QuantValueError if the file has changed or cannot be mapped.
+        """
         self.check()
-        return np.memmap(self.path, dtype=dtype, mode="r", offset=offset, shape=shape, order="F" if fortran else "C")
+        try:
+            if 0 in shape:
+                return np.empty(shape, dtype)
+            flat = self._bytes()[offset : offset + dtype.itemsize * math.prod(shape)]
+            return flat.view(dtype).reshape(shape, order="F" if fortran else "C")
+        except (OSError, ValueError) as error:
+            raise QuantValueError(f"{self.path}: {shape} of {dtype} cannot be mapped ({error})") from error
+
+    def _bytes(self) -> _Bytes:
+        """The whole file, mapped once for all arrays that live: each mapping of its own would keep a file open."""
+        whole = self._mapped[-1]() if self._mapped else None
+        if whole is None:
+            whole = np.memmap(self.path, dtype=np.uint8, mode="r")
+            self._mapped[:] = [ref(whole)]
+        return whole
