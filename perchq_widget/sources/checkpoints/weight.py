@@ -105,10 +105,10 @@ class Affine:
         """
         from perchq_widget.core.qparams import QParams
 
-        order, note = self._order()
+        order, sorted_by = self._order()
         n = self.shape[0]
         codes = np.ascontiguousarray(self.codes(0, n).reshape(n, -1))
-        scale = np.asarray(self.scale(0, n))
+        scale, rounded = _wide_enough(np.asarray(self.scale(0, n)), self.dtype)
         zero = np.zeros(scale.shape, np.int64) if self.zero is None else self.zero(0, n)
         channels = not (self.whole or isinstance(self.group, tuple))
         qparams = QParams(
@@ -116,7 +116,7 @@ class Affine:
             group_size=self.group if not self.whole else None,
         )  # fmt: skip
         sorted_codes = codes if order is None else codes[:, order]
-        return Stored(sorted_codes.reshape(self.shape), qparams, note=note)
+        return Stored(sorted_codes.reshape(self.shape), qparams, note="; ".join(filter(None, (sorted_by, rounded))))
 
     def _order(self) -> tuple[Array | None, str]:
         """The columns sorted by group, None where they are already, and what to say of that."""
@@ -133,6 +133,15 @@ class Affine:
                 "read() decodes it"
             )
         return order, "columns are sorted by their group (g_idx), so that groups lie together; read() has them in order"
+
+
+def _wide_enough(scale: Array, dtype: str) -> tuple[Array, str]:
+    """Scales of 8-bit integers in float32 where they are bfloat16, whose 8 bits hold no product from which the code
+    could be told again: 127 and 126.5 steps may round to one number.
+    """
+    if dtype != "qint8" or scale.dtype.itemsize > 2 or scale.dtype == np.float16:
+        return scale, ""
+    return scale.astype(np.float32), "products are in float32; the runtime rounds them to bfloat16, as read() does"
 
 
 def affine_weight(spec: Affine, layout: str, used: tuple[str, ...], note: str = "") -> Weight:
