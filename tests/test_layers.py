@@ -41,7 +41,7 @@ AT_IMPORT: dict[str, set[str]] = {
     "__main__": set(),
 }
 IN_FUNCTIONS: dict[str, set[str]] = {
-    "sources": {"torch", "pandas", "gguf"},
+    "sources": {"torch", "pandas", "gguf", "onnx"},
     "study": {"torch", "pandas"},
     "report": {"pandas", "nbformat", "nbconvert", "typst", "latex2mathml", "bs4", "tinycss2", "mistune", "defusedxml"},
     "api": {"pandas"},
