@@ -15,35 +15,38 @@ _REORDERED_NOTE = (
 )
 _Q_OR_K = re.compile(r"blk\.\d+\.attn_[qk]\.(weight|bias)")
 _EXPERTS = re.compile(r"_(ch)?exps\.")
-_TRANSPOSED = re.compile(r"(conv_?tr(ans\w*)?|transposed?_conv|deconv\w*|wave_upsample)[._]", re.IGNORECASE)
-_ROWS = {
-    "token_embd.weight": "tokens",
-    "per_layer_token_embd.weight": "tokens",
-    "output.weight": "the tokens' scores, the output channels",
-    "token_types.weight": "token types",
-    "position_embd.weight": "positions",
-    "v.position_embd.weight": "positions",
-    "a.position_embd.weight": "positions",
-    "decoder.positional_embedding": "positions",
-    "encoder.positional_embedding": "positions",
-    "decoder.token_embedding.weight": "tokens",
+_CONV = re.compile(r"conv|patch_emb|\.(neck|net_|peg)", re.IGNORECASE)
+_TRANSPOSED = re.compile(r"conv_?tr(anspose|[._])|transposed?_conv|deconv", re.IGNORECASE)
+#: What the rows of a table are: names of llama.cpp, of its projectors ("v.", "a.", "mm.") and of whisper.cpp.
+_TABLES = {
+    "tokens": re.compile(r"(.*\.)?((per_layer_)?token_embd|token_embedding|embed_tokens|mm\.(a\.)?embedding)\.weight"),
+    "positions": re.compile(r"(.*\.)?(position_embd|pos_embd|positional_embedding|position_embeddings)(\.weight)?"),
+    "token types": re.compile(r"token_types\.weight"),
 }
 
 
 def axis_of(name: str, shape: tuple[int, ...]) -> AxisHint:
     """The channel axis of a tensor of ``shape``, which has GGUF's axes reversed."""
-    rank = len(shape)
-    if rank <= 1:
+    if len(shape) <= 1:
         return AxisHint(*suggested_axis(shape))
-    if name in _ROWS:
-        return AxisHint(0, f"the rows of {name} are {_ROWS[name]}")
+    return _matrix(name) if len(shape) == 2 else _of_more_axes(name, len(shape))
+
+
+def _matrix(name: str) -> AxisHint:
+    rows = next((what for what, pattern in _TABLES.items() if pattern.fullmatch(name)), None)
+    if rows is not None:
+        return AxisHint(0, f"a table whose rows are {rows}")
+    return AxisHint(0, "llama.cpp's weights are (out, in) once GGUF's axes are reversed: rows are output channels")
+
+
+def _of_more_axes(name: str, rank: int) -> AxisHint:
     if rank == 3 and _EXPERTS.search(name):
         return AxisHint(1, "(experts, out, in): axis 0 counts the experts, axis 1 the output channels of each")
-    if rank >= 3 and _TRANSPOSED.search(name):
+    if _TRANSPOSED.search(name):
         return AxisHint(1, "a transposed convolution keeps (in, out, kernel): its output channels are axis 1")
-    if rank >= 3:
+    if _CONV.search(name):
         return AxisHint(0, "a convolution's kernel is (out, in, kernel) once GGUF's axes are reversed")
-    return AxisHint(0, "llama.cpp's weights are (out, in) once GGUF's axes are reversed: rows are output channels")
+    return AxisHint(0, "the outermost axis: the name tells no kind of layer; change it where channels lie elsewhere")
 
 
 def note_of(name: str, architecture: str, names: Container[str]) -> str:

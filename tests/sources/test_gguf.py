@@ -206,6 +206,9 @@ AXES = [
     ("v.patch_embd.weight", (14, 14, 3, 64), 0, "convolution"),
     ("decoder.convtr.weight", (4, 8, 16), 1, "transposed"),
     ("blk.3.attn_norm.weight", (32,), 0, "the only axis"),
+    ("encoder.positional_embedding", (32, 9), 0, "positions"),
+    ("v.position_embd.weight", (32, 9), 0, "positions"),
+    ("a.proj_query", (32, 9, 1), 0, "tells no kind of layer"),
 ]
 
 
