@@ -32,6 +32,21 @@ def existing_file(path: str | os.PathLike[str], argument: str) -> Path:
     raise MissingFileError(f"{argument}: no such file: {found}{_nearby(found)}")
 
 
+def check_downloaded(path: Path) -> None:
+    """Raise QuantValueError for a file that cannot be read, and for what stands in for one that was not downloaded."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(512).lstrip().lower()
+    except OSError as error:
+        raise QuantValueError(f"{path}: cannot be read ({error.strerror})") from error
+    if head.startswith(b"version https://git-lfs"):
+        raise QuantValueError(
+            f"{path}: is a Git LFS pointer, and the file itself was not downloaded; run git lfs pull in its repository"
+        )
+    if head.startswith((b"<!doctype html", b"<html")):
+        raise QuantValueError(f"{path}: is a web page, saved in place of the file; download the file itself")
+
+
 def is_folder(path: str | os.PathLike[str]) -> bool:
     """Whether ``path`` is a folder that exists."""
     try:

@@ -10,7 +10,7 @@ from typing import cast
 
 from perchq_widget.core.errors import QuantValueError
 from perchq_widget.sources.base import TensorRecord, TensorSource
-from perchq_widget.sources.files import existing_file, is_folder
+from perchq_widget.sources.files import check_downloaded, existing_file, is_folder
 
 Reader = Callable[[Path], TensorSource]
 
@@ -62,7 +62,9 @@ def _open_path(path: Path) -> TensorSource:
 
         return open_folder(path)
     found = existing_file(path, "source")
-    return reader_of(found)(found)
+    reader = reader_of(found)
+    check_downloaded(found)
+    return reader(found)
 
 
 def reader_of(path: Path) -> Reader:
