@@ -22,12 +22,15 @@ _WIDTH = 100
 
 def conventions(options: argparse.Namespace) -> int:
     """Each convention with who uses it, its formats and what it was checked against."""
-    from perchq_widget.core.conventions import CONVENTIONS, conventions_with
-    from perchq_widget.core.grids import canonical_dtype
+    from perchq_widget.core.conventions import CONVENTIONS, allowed, conventions_with
+    from perchq_widget.core.defaults import settled
+    from perchq_widget.core.grids import STORED_DTYPES, canonical_dtype
 
-    names = CONVENTIONS if options.dtype is None else conventions_with(canonical_dtype(options.dtype))
+    dtype = None if options.dtype is None else canonical_dtype(options.dtype)
+    names = CONVENTIONS if dtype is None else conventions_with(dtype)
     if not names:
-        return complain(f"no convention has {options.dtype}")
+        refusal = allowed(settled(dtype)) if dtype in STORED_DTYPES else None
+        return complain(f"no convention has {dtype}" + (f": {refusal}" if refusal else ""))
     look = Look.of(sys.stdout)
     for at, name in enumerate(names):
         for line in ([""] if at else []) + describe(CONVENTIONS[name], look):

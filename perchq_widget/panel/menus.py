@@ -75,8 +75,8 @@ def menus(intent: Intent, kind: str) -> Mapping[str, Menu]:
 @lru_cache(maxsize=64)
 def _menus(kind: str, given: tuple[object, ...]) -> Mapping[str, Menu]:
     settings = {"clip_ratio": 1.0, **dict(zip((n for n in SCHEME_NAMES if n != "clip_ratio"), given, strict=True))}
-    values: dict[str, Iterable[object]] = {
-        "dtype": dtypes_for(kind),
+    values: dict[str, tuple[object, ...]] = {
+        "dtype": dict.fromkeys((*dtypes_for(kind), settings["dtype"])),  # one that is only stored may be in force
         "scheme": SCHEMES,
         "reduce_range": (False, True),
         "convention": conventions_for(kind),
@@ -84,6 +84,8 @@ def _menus(kind: str, given: tuple[object, ...]) -> Mapping[str, Menu]:
     if kind == "tensor":
         values |= {"granularity": GRANULARITIES, "narrow_range": (False, True), "observer": tuple(POLICIES)}
         values |= {"scale_rule": scale_rules(str(settings["dtype"]), str(settings["convention"]))}
+    for name, offered in values.items():  # what a file has and nobody would choose is shown while it is in view
+        values[name] = offered if settings[name] in offered or settings[name] is None else (*offered, settings[name])
     found = {name: Menu(tuple(_choice(settings, name, value) for value in each)) for name, each in values.items()}
     return found | {"bits": Menu(tuple(_width(settings, bits) for bits in widths_of(str(settings["dtype"]))))}
 

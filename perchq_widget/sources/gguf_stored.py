@@ -42,12 +42,12 @@ FORMATS: dict[str, str] = {
 }
 
 
-def stored_blocks(raw: npt.NDArray[np.uint8], type_name: str, shape: tuple[int, ...], *, ch_axis: int = 0) -> Stored:
+def stored_blocks(raw: Bytes | bytes, type_name: str, shape: tuple[int, ...], *, ch_axis: int = 0) -> Stored:
     """Codes and scales of a tensor in one of :data:`FORMATS`.
 
-    ``raw``: uint8, of shape (*rows, bytes of a row) or flat. ``type_name``: ggml's name, such as "Q4_K". ``shape``: the
-    tensor's, rows last, as numpy has it. ``ch_axis``: which axis counts channels, any but the last; a tensor of one
-    axis has no channels, and its blocks are numbered over it.
+    ``raw``: bytes, or uint8 of shape (*rows, bytes of a row) or flat. ``type_name``: ggml's name, such as "Q4_K".
+    ``shape``: the tensor's, rows last, as numpy has it. ``ch_axis``: which axis counts channels, any but the last; a
+    tensor of one axis has no channels, and its blocks are numbered over it.
 
     QuantValueError for a type without stored codes, a size that does not fit, and scales that are no finite numbers;
     MissingExtra for IQ1, IQ2 and IQ3 without the package gguf, which has their tables.
