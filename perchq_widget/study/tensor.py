@@ -15,6 +15,7 @@ from perchq_widget.core.conventions import require_allowed, symmetric_zero_point
 from perchq_widget.core.elements import check_layout, one_channel, raw_codes, require_qparams
 from perchq_widget.core.errors import QuantTypeError, QuantValueError
 from perchq_widget.core.fitting import fit, searched_ends
+from perchq_widget.core.layouts import groups_of
 from perchq_widget.core.metrics import ChannelErrors, GroupErrors, channel_errors, decibels, percent
 from perchq_widget.core.qparams import QParams
 from perchq_widget.core.ranges import ChannelRanges, channel_ranges
@@ -224,12 +225,13 @@ def channel_params(qparams: Parameters, n_channels: int, ch_axis: int) -> tuple[
     step, zeros = (_per_channel(each, qparams, n_channels, ch_axis) for each in (step, zeros))
     middle = step.shape[1] // 2
     order = np.argpartition(step, middle, axis=1)[:, middle]
-    rows = np.arange(n_channels)
-    return step[rows, order], zeros[rows, order]
+    rows = np.arange(len(step))
+    found, shift = (np.broadcast_to(each[rows, order], (n_channels,)) for each in (step, zeros))
+    return found, shift
 
 
 def _per_channel(values: Floats, qparams: Parameters, n_channels: int, ch_axis: int) -> Floats:
-    """Values of the units that meet each channel, of shape (C, units)."""
+    """Values of the units that meet each channel, of shape (C, units); (1, units) where all meet all."""
     granularity, size = qparams.layout
     if granularity == "block" and isinstance(size, tuple):
         by_axis = np.moveaxis(values, ch_axis, 0)
@@ -237,10 +239,13 @@ def _per_channel(values: Floats, qparams: Parameters, n_channels: int, ch_axis: 
     if granularity == "token":
         if ch_axis < values.ndim:
             return np.moveaxis(values, ch_axis, 0).reshape(n_channels, -1)
-        return np.broadcast_to(values.reshape(1, -1), (n_channels, values.size))
+        return values.reshape(1, -1)
     if values.ndim == 1:  # blocks of the flattened tensor
+        assert isinstance(size, int)
+        if groups_of(n_channels, size) == values.size:  # a tensor of one axis: each channel is one element of a block
+            return np.repeat(values, size)[:n_channels, None]
         even = values.size % n_channels == 0 and ch_axis == 0
-        return values.reshape(n_channels, -1) if even else np.broadcast_to(values[None], (n_channels, values.size))
+        return values.reshape(n_channels, -1) if even else values[None]
     return values
 
 
