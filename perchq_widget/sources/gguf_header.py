@@ -16,7 +16,7 @@ from typing import Any
 
 from perchq_widget.core.errors import QuantValueError
 
-MAX_TENSORS = 100_000
+MAX_TENSORS = 65_536
 """More are refused; models have some thousands, and a listed tensor takes far more memory than its 30 bytes here."""
 
 MAX_DIMS = 4
