@@ -6,7 +6,9 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+_T = TypeVar("_T")
 
 MAX_CONFIG_BYTES = 1 << 22
 """Larger files are no configurations; models' own have some kilobytes, and a list of all their layers some hundred."""
@@ -34,11 +36,11 @@ def config_of(folder: Path) -> ModelConfig:
     Links are followed, as the download cache of Hugging Face needs it: what they name is parsed as JSON, and nothing
     of it is run. Never raises for what the files hold.
     """
-    values, problem = _read_json(folder / "config.json")
+    values, problem = read_json(folder / "config.json", dict)
     if values is not None and any(key in values for key in _ABOUT_QUANTIZATION):
         return ModelConfig(values)
     for name, method in _OF_TOOLS.items():
-        found, wrong = _read_json(folder / name)
+        found, wrong = read_json(folder / name, dict)
         problem = problem or wrong
         if found is not None:
             table = found["quantization"] if isinstance(found.get("quantization"), dict) else found
@@ -47,14 +49,14 @@ def config_of(folder: Path) -> ModelConfig:
     return ModelConfig(values, problem)
 
 
-def _read_json(path: Path) -> tuple[dict[str, Any] | None, str]:
-    """The object in a small JSON file and "", or None and why a file that is there was not read."""
+def read_json(path: Path, kind: type[_T]) -> tuple[_T | None, str]:
+    """The object or list in a small JSON file and "", or None and why a file that is there was not read."""
     try:
         if not path.is_file():
             return None, ""
         if path.stat().st_size > MAX_CONFIG_BYTES:
             return None, f"{path.name} is not read: more than {MAX_CONFIG_BYTES} bytes"
-        found = json.loads(path.read_bytes()[:MAX_CONFIG_BYTES])
+        found = json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError) as error:
         return None, f"{path.name} is not read: {type(error).__name__}"
-    return (found, "") if isinstance(found, dict) else (None, f"{path.name} is not read: it holds no JSON object")
+    return (found, "") if isinstance(found, kind) else (None, f"{path.name} is not read: it holds no JSON object")
