@@ -228,8 +228,10 @@ def used_lines(qparams: Parameters, formulas: tuple[Formula, ...], noted: set[st
     """Of a format in blocks, how a level's step and its reciprocal follow from what is stored, where it is in use."""
     if not isinstance(qparams, BlockParams):
         return []
+    texts = " ".join(formula.text for formula in formulas)
     lines = [] if qparams.form.step_text == "scale" else [f"scale = {qparams.form.step_text}"]
-    used = any("multiplier" in formula.text for formula in formulas) and "multiplier" not in noted
+    lines += ["origin = minimum"] if "origin" in texts and "origin" not in noted and qparams.origin is None else []
+    used = "multiplier" in texts and "multiplier" not in noted
     return [*lines, f"multiplier = {qparams.form.factor_text}"] if used else lines
 
 
