@@ -1,4 +1,7 @@
-"""bitsandbytes' NF4: sixteen values spaced as a bell curve's quantiles, per block of the flattened tensor."""
+"""bitsandbytes' NF4: sixteen values spaced as a bell curve's quantiles, per block of the flattened tensor.
+
+LLM.int8 as well, for parameters that a file gives: the largest magnitude of a row stands for 127.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from ..block_format import BlockFit, BlockFormat, largest_of
 from ..block_kernels import STEPS
 from ..codebooks import codebook, nearest
 from ..grids import CodebookGrid
-from ..kernels import FloatArray
+from ..kernels import K1, Decoder, Expanded, FloatArray, Kernel
 from ..record import SYMMETRIC, Convention, Support
 from ..trace import Formula, Note
 
@@ -63,6 +66,36 @@ KERNEL = nearest(
     Formula("quotient", "x * multiplier", _quotient, "a short last block would be divided by its scale"),
 )
 
+
+#: LLM.int8 multiplies by this, and not by 1 / 127.
+SHARE = np.float32(7.874015718698502e-3)
+
+
+def _by_largest(x: FloatArray, p: Expanded, out: FloatArray) -> None:
+    assert p.multiplier is not None
+    np.multiply(x, np.float32(127) / p.multiplier, out=out)
+    np.rint(out, out=out)
+
+
+def _of_largest(levels: FloatArray, p: Expanded, out: FloatArray) -> None:
+    assert p.multiplier is not None
+    np.multiply(levels, p.multiplier, out=out)
+    np.multiply(out, SHARE, out=out)
+
+
+ROWS = Kernel(
+    "LLM.int8",
+    _by_largest,
+    (
+        Formula("inverse", "127 / multiplier", lambda k: np.float32(127) / k["multiplier"], "multiplier: SCB"),
+        Formula("quotient", "x * inverse", lambda k: k["x"] * k["inverse"]),
+        Formula("level", "round(quotient)", lambda k: np.rint(k["quotient"]), "half to even"),
+    ),
+    "half to even",
+)
+FROM_ROWS = Decoder("LLM.int8", _of_largest, Formula(
+    "dequantized", "code * multiplier * 0.0078740157", lambda k: k["clamped"] * k["multiplier"] * SHARE))  # fmt: skip
+
 BITSANDBYTES = Convention(
     name="bitsandbytes",
     title="bitsandbytes NF4",
@@ -78,6 +111,10 @@ BITSANDBYTES = Convention(
             levels_of=lambda codes: np.take(NF4, codes, mode="clip"), flat=True,
         ),
     ),
+    # LLM.int8, whose weights checkpoints hold: its parameters are given, with SCB as the multiplier, and not chosen
+    kernel=K1,
+    multiplier_kernel=ROWS,
+    multiplier_decoder=FROM_ROWS,
     short_group=True,
     checked="bitsandbytes 0.50.2, CPU, x86-64",
     source="bitsandbytes.functional.quantize_4bit and dequantize_4bit with quant_type='nf4', without double "

@@ -13,7 +13,7 @@ import numpy as np
 from perchq_widget.sources.checkpoints.bits import unpack_nibbles
 from perchq_widget.sources.checkpoints.facts import Facts
 from perchq_widget.sources.checkpoints.parts import Part, Parts, UnfitError
-from perchq_widget.sources.checkpoints.weight import AT_ONCE, Affine, Array, Weight, affine_weight
+from perchq_widget.sources.checkpoints.weight import AT_ONCE, Array, Weight
 from perchq_widget.sources.stored import Stored
 
 STATE = ".quant_state.bitsandbytes__"
@@ -21,6 +21,36 @@ SIZES = (32, 64, 128, 256, 512, 1024, 2048, 4096)
 _FP4_NOTE = (
     "fp4 of bitsandbytes is not among the formats here: its values are read, its codes are not shown"
 )
+
+
+@dataclass(frozen=True, eq=False)
+class _Rows:
+    """int8 codes, of which 127 stands for the largest magnitude of a row."""
+
+    weight: Part
+    largest: Part
+
+    def values(self, first: int, last: int) -> Array:
+        """Decoded rows, float32: multiplied twice, as the library does."""
+        from perchq_widget.core.runtimes.bitsandbytes import SHARE
+
+        out = self.weight.array()[first:last].astype(np.float32)
+        with np.errstate(all="ignore"):
+            out *= self.largest.array().reshape(-1, 1)[first:last]
+            out *= SHARE
+        return out
+
+    def stored(self) -> Stored:
+        """All codes with the largest magnitude of each row; QuantValueError for one that is 0 or not finite."""
+        from perchq_widget.core.qparams import QParams
+        from perchq_widget.core.runtimes.bitsandbytes import SHARE
+
+        largest = np.array(self.largest.array()).reshape(-1)
+        with np.errstate(all="ignore"):
+            scale = largest * SHARE
+        zero = np.zeros(scale.shape, np.int64)
+        params = QParams(scale, zero, dtype="qint8", convention="bitsandbytes", ch_axis=0, multiplier=largest)
+        return Stored(np.array(self.weight.array()), params)
 
 
 @dataclass(frozen=True)
@@ -107,17 +137,17 @@ def fold_int8(parts: Parts, facts: Facts) -> Weight:
     form = parts.find(parts.stem + "weight_format")
     if form is not None and (form.size != 1 or int(form.small().reshape(-1)[0]) != 0):
         raise UnfitError(f"{form.name!r} says that its rows are not in order")
-    spec = Affine(
-        weight.shape, "qint8", lambda first, last: weight.array()[first:last],
-        lambda first, last: np.array(largest.array().reshape(-1)[first:last]), convention="bitsandbytes",
+    spec = _Rows(weight, largest)
+    return Weight(
+        "LLM.int8", weight.shape, "qint8", "int8, per channel, LLM.int8",
+        tuple(part.name for part in (weight, largest, form) if part is not None), spec.values, spec.stored,
     )  # fmt: skip
-    return affine_weight(spec, "LLM.int8", tuple(part.name for part in (weight, largest, form) if part is not None))
 
 
 def _state(text: Part) -> _State:
-    text.of("uint8", rank=1)
+    raw = text.of("uint8", rank=1).small().tobytes()
     try:
-        fields = json.loads(text.small().tobytes().decode("utf-8"))
+        fields = json.loads(raw.decode("utf-8"))
     except (ValueError, RecursionError) as error:
         raise UnfitError(f"{text.name!r} is no JSON ({str(error)[:80]})") from error
     if not isinstance(fields, dict):
