@@ -10,6 +10,7 @@ import ipywidgets as w
 from ..core.errors import LinesError
 from ..report.text import clean_name, escape
 from .as_code import CodeFold, code_of
+from .as_stored import StoredMode
 from .bakeoff import BakeOff
 from .comparison import ConventionTable
 from .comparisons import Comparisons
@@ -32,6 +33,7 @@ from .pickers import ChannelSelector, LayerPicker
 from .pin_board import PinBoard
 from .presets import PresetPicker
 from .range_chart import RangeChart
+from .reading import UnreadableTensorError
 from .state import INTENT_NAMES, PanelState, apply_options
 from .static import StaticCopy, publish
 from .style import sheet
@@ -45,7 +47,7 @@ if TYPE_CHECKING:
 
 _CLOSED = "This panel is closed; show() opens another one."
 _LOOK = ("channel", "sort", "descending", "page", "find", "finding")
-_STAYS = ("lines", "mode", "tensor", "tensor_name", "baseline")
+_STAYS = ("lines", "mode", "tensor", "tensor_name", "baseline", "as_stored")
 REST_S = 0.5  # without a move, after which what the moves left out is computed
 _LONG = 2000  # lines whose calculation takes long enough to say so
 
@@ -63,7 +65,10 @@ def show(obj: object = None, **options: Any) -> QuantPanel:
     """
     state, subject = opened(obj, options)
     apply_options(state, options)
-    with suppress(LinesError):  # bad lines are the panel's to show; a refused setting or tensor is the caller's error
+    # Bad lines are the panel's to show, and so is one of many tensors that cannot be read; a refused setting or tensor
+    # is the caller's error.
+    theirs = (LinesError, UnreadableTensorError) if len(subject.tensors) > 1 else LinesError
+    with suppress(theirs):
         subject.report(state.intent())
     return QuantPanel(state, subject)
 
@@ -83,6 +88,7 @@ class QuantPanel(Comparisons, w.VBox):
         self._view: PanelView | None = None
         self._drawn: PanelView | None = None
         self._opened_with = {name: getattr(state, name) for name in INTENT_NAMES}
+        self._stored = StoredMode(state, subject)
         self._static = StaticCopy()
         self._build()
         self._pace = LatestWins(self._refresh)
@@ -179,7 +185,7 @@ class QuantPanel(Comparisons, w.VBox):
         self.input = LinesInput(kit, state) if kind == "calculator" else None
         names = self._subject.tensors
         self.picker = LayerPicker(kit, state, names, self._subject.title) if len(names) > 1 else None
-        self.controls = Controls(kit, state, kind, self.picker)
+        self.controls = Controls(kit, state, kind, self.picker, lambda: self.board.attempt(self.compare_stored))
         self.banner = Banner(kit, [*self.controls.names, *(["lines"] if self.input is not None else [])])
         self.controls.reset.on_click(lambda _button: self.reset())
         self.comparison = ConventionTable(kit, state, self._subject)
@@ -217,15 +223,17 @@ class QuantPanel(Comparisons, w.VBox):
         settings = {name: value for name, value in self._opened_with.items() if name not in _STAYS}
         if self.state.tensor in self._subject.tensors:
             settings["ch_axis"] = self._subject.axis(self.state.tensor)
-        self._set_scheme({name: settings.pop(name) for name in SCHEME_NAMES})
+        self._stored.reset({name: settings.pop(name) for name in SCHEME_NAMES})
         for name, value in settings.items():
             setattr(self.state, name, value)
 
     def _changed(self, change: Any) -> None:
         name, new = change["name"], change["new"]
         if name == "tensor" and new in self._subject.tensors:
-            self.state.axis_text = None
-            self.state.ch_axis = self._subject.axis(new)
+            self._stored.pick(new)
+            self._pin_stored_again()
+        elif name == "as_stored":
+            self._stored.switched()
         slow = name not in _LOOK and self.state.lines.count("\n") > _LONG
         self._pace.request(patient=slow and name == "lines")
         if slow and self._pace.pending:

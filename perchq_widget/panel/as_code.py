@@ -37,7 +37,8 @@ def by_number(name):  # filter_10 comes after filter_9
 def code_of(view: PanelView, subject: Subject) -> str:
     """Python source; running it gives ``report`` and, rows as in view, ``table``.
 
-    A tensor that was not read from a file is the variable ``tensor``, which is named in a comment. With a baseline,
+    A tensor that was not read from a file is the variable ``tensor``, which is named in a comment. Parameters as stored
+    in a file are what ``analyze`` takes for its record where it is told no setting. With a baseline,
     ``comparison`` puts the pins beside the report. Raises QuantValueError where the state in view has no result.
     """
     report = view.current()
@@ -74,8 +75,15 @@ class _Script:
         options = {name: value for name, value in options.items() if value != usual[name]}
         names = self._channel_names(report)
         first = tensor + (", channel_names=channel_names" if names else "")
-        arguments = {**brief_settings(report.scheme), **options}
+        arguments = {**self._settings(record, report, intent), **options}
         self.blocks.append("\n".join([*names, f"{variable} = {call('pq.analyze', first, arguments)}"]))
+
+    def _settings(self, record: TensorRecord, report: ChannelReport, intent: Intent) -> dict[str, Any]:
+        """The arguments that choose parameters; of a quantized record at least one, else analyze takes the stored."""
+        if intent.as_stored:
+            return {}
+        brief = brief_settings(report.scheme)
+        return brief if brief or not record.quantized else {"dtype": report.scheme.dtype}
 
     def _add_lines(self, variable: str, report: ChannelReport) -> None:
         scheme, lines = report.scheme, report.lines
@@ -97,9 +105,10 @@ class _Script:
             self._variables[record.name] = variable = "tensor" if n == 0 else f"tensor_{n + 1}"
             about = f"{record.name}, {report.study.tensor_dtype}, shape {report.study.shape}"
             opened = f"{variable} = pq.open_source({file!a})[{record.name!a}]" if file is not None else ""
-            self.blocks.append(opened if opened else comment(f"{variable}: the tensor as show() was given it: {about}"))
+            what = "the record of what show() was given" if record.quantized else "the tensor as show() was given it"
+            self.blocks.append(opened if opened else comment(f"{variable}: {what}: {about}"))
         variable = self._variables[record.name]
-        if file is not None:
+        if file is not None or record.quantized:
             return variable, {"name": record.name, "ch_axis": record.ch_axis}
         return variable, {"name": "tensor", "ch_axis": 0}
 

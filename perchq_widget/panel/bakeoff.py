@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from math import isnan
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,15 +12,19 @@ import numpy as np
 from ..core.observers import observer_of
 from ..report.summary import decibels
 from ..report.text import escape, short_number, shorten
+from ..study.channels import STORED_QPARAMS
 from ..study.live import TensorFacts
-from .baking import Baked, bake, observers_for, refusal, winners, wins_along
+from .baking import Baked, bake, baked_stored, observers_for, refusal, winners, wins_along
+from .menus import settings_of
+from .moves import scheme_of
+from .pins import AS_STORED
 from .rows_table import RowsTable
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from .kit import Kit
-    from .state import PanelState
+    from .state import Intent, PanelState
     from .view import PanelView
 
 _HEADS = ("", "observer", "overall SQNR", "worst channel", "median", "clipped", "channels won", "time", "where it wins")
@@ -72,22 +78,34 @@ class BakeOff(RowsTable[Baked]):
         return np.bincount(winners(able), minlength=len(able)).tolist() if able else []
 
     def _steps(self, view: PanelView) -> Iterator[None]:
-        assert view.report is not None
         self._names = view.names
         return self._try(self._work(view, observers_for(view.intent.observer)))
 
+    def value_of(self, intent: Intent) -> str:
+        """The observer in use, or the row of the parameters in the file."""
+        return AS_STORED if intent.as_stored else intent.observer
+
+    def use(self, name: str) -> None:
+        """Take an observer's parameters, or those in the file."""
+        if name == AS_STORED:
+            self._state.as_stored = True
+        else:
+            super().use(name)
+
     def _work(self, view: PanelView, names: tuple[str, ...]) -> Iterator[None]:
         assert view.report is not None
-        study = view.report.study
-        self.outcomes = tuple(Baked(name, refused=why) for name in names if (why := refusal(study.scheme, name)))
+        study, scheme = view.report.study, scheme_of(settings_of(view.intent))
+        stored = baked_stored(view)
+        self.outcomes = (*stored, *(Baked(name, refused=why) for name in names if (why := refusal(scheme, name))))
         assert study.array is not None
         facts = TensorFacts(study.array)
-        waiting = [name for name in names if not refusal(study.scheme, name)]
+        waiting = [name for name in names if not refusal(scheme, name)]
+        order = [AS_STORED, *names]
         for at, name in enumerate(waiting):
             self._say(f"Trying {escape(name)} … {at} of {len(waiting)}")
             self._draw()
             yield
-            self._add(bake(study, view.names, name, facts), names)
+            self._add(bake(study, view.names, replace(scheme, observer=name), facts), order)
         self._say(_verdict(self.able, self._won()))
         self._draw()
 
@@ -128,14 +146,15 @@ def table_html(able: list[Baked], in_use: str) -> str:
 
 def _row_html(baked: Baked, won: Any, chart: str, in_use: bool, leads: bool) -> str:
     mark, css_class = ("◆", ' class="selected"') if in_use else ("", "")
-    n_won, title = int(won.sum()), observer_of(baked.name).title
+    n_won = int(won.sum())
+    title = STORED_QPARAMS if baked.name == AS_STORED else observer_of(baked.name).title
     worst = f"{decibels(baked.worst_sqnr_db)}<br><small>{escape(shorten(baked.worst_channel, 18))}</small>"
     return (
         f'<tr{css_class}><td>{mark}</td><th scope="row">{escape(baked.name)}<br><small>{escape(title)}</small></th>'
         f"<td>{'★ ' if leads else ''}{escape(decibels(baked.sqnr_db))}</td><td>{worst}</td>"
         f"<td>{escape(decibels(baked.median_sqnr_db))}</td><td>{short_number(baked.clipped_pct, 3)} %</td>"
         f"<td>{n_won:,}<br><small>{short_number(100 * n_won / won.size, 3)} %</small></td>"
-        f"<td>{1000 * baked.seconds:,.0f} ms</td><td>{chart}</td></tr>"
+        f"<td>{'' if isnan(baked.seconds) else f'{1000 * baked.seconds:,.0f} ms'}</td><td>{chart}</td></tr>"
     )
 
 

@@ -17,10 +17,13 @@ from ..core.observers import POLICIES
 from ..study.comparison_table import best_of
 from ..study.live import TensorFacts
 from ..study.tensor import Request
+from .pins import AS_STORED
 
 if TYPE_CHECKING:
     from ..core.schemes import QuantScheme
     from ..study.channels import ChannelTable
+    from .pins import Pin
+    from .view import PanelView
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,27 +58,42 @@ def refusal(scheme: QuantScheme, observer: str) -> str:
     return "" if found is None else str(found)
 
 
-def bake(study: ChannelTable, names: Sequence[str], observer: str, facts: TensorFacts) -> Baked:
-    """Analyze the tensor of ``study`` with another observer, exactly; where it cannot be, the reason.
+def bake(study: ChannelTable, names: Sequence[str], scheme: QuantScheme, facts: TensorFacts) -> Baked:
+    """Analyze the tensor of ``study`` with the scheme's observer, exactly; where it cannot be, the reason.
 
     ``names`` are the channels'; ``facts`` are of this tensor and alone, so that no figure is an estimate.
     """
     began = perf_counter()
-    scheme = replace(study.scheme, observer=observer)
     try:
         table = facts.live_table(Request(scheme, study.ch_axis, study.name))
     except QuantError as error:
-        return Baked(observer, refused=str(error))
+        return Baked(scheme.observer, refused=str(error))
+    return _baked(scheme.observer, table, names, perf_counter() - began)
+
+
+def baked_stored(view: PanelView) -> tuple[Baked, ...]:
+    """What the tensor's file holds, as a row beside the observers, where that is in view or pinned; else nothing."""
+    reports = [view.report] if view.intent.as_stored else [pin.report for pin in view.pins if is_of(pin, view)]
+    return tuple(_baked(AS_STORED, report.study, view.names, nan) for report in reports[:1] if report is not None)
+
+
+def is_of(pin: Pin, view: PanelView) -> bool:
+    """Whether a pin holds the stored parameters of the tensor in view, along the same axis."""
+    then, now = pin.intent, view.intent
+    return then.as_stored and (then.tensor, then.ch_axis) == (now.tensor, now.ch_axis)
+
+
+def _baked(name: str, table: ChannelTable, names: Sequence[str], seconds: float) -> Baked:
     by_channel = table.known["sqnr_db"].to_numpy(np.float64)
     found, worst = table.known_summary, int(np.argmin(by_channel))
     return Baked(
-        observer,
+        name,
         float(found["sqnr_db"]),
         names[worst],
         float(by_channel[worst]),
         _median(by_channel),
         float(found["clipped_pct"]),
-        perf_counter() - began,
+        seconds,
         by_channel,
     )
 

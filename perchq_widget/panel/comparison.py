@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from ..core.conventions import CONVENTIONS
 from ..report.summary import decibels
 from ..report.text import escape, short_number
+from .as_stored import WAY_OUT
 from .comparing import Outcome, outcome_or_reason, settings_under
 from .menus import conventions_for, refusal_of
 from .rows_table import RowsTable, alike
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 
 _HEADS = ("", "convention", "codes that differ", "SQNR", "difference", "who uses it")
 _SAME_DB = 0.005  # less than two decimals show
+STORED_ALREADY = (
+    f"The parameters in view are the file's own, and conventions differ in how they choose them: {WAY_OUT} first."
+)
 OUTDATED = "The settings have changed since: press Compare conventions again."
 
 
@@ -46,12 +50,16 @@ class ConventionTable(RowsTable[Outcome]):
         names = ["convention", "codes_differ_pct", "sqnr_db", "gain_db", "used_by", "refused"]
         return pd.DataFrame(rows, columns=names)
 
+    def lacking(self, view: PanelView) -> str:
+        """A convention chooses parameters, and those of a file are chosen already."""
+        return STORED_ALREADY if view.intent.as_stored else ""
+
     def same_question(self, base: Intent, intent: Intent) -> bool:
         """Whether a comparison made for ``base`` still holds: only the convention may differ, and its rule with it."""
         if not alike(base, intent, ("convention", "scale_rule")):
             return False
         moved = intent.scale_rule is None and intent.convention != base.convention
-        return intent.scale_rule == base.scale_rule or moved
+        return not intent.as_stored and (intent.scale_rule == base.scale_rule or moved)
 
     def _steps(self, view: PanelView) -> Iterator[None]:
         intent = view.intent

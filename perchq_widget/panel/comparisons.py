@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from ..core.errors import QuantValueError
+from ..core.errors import QuantError, QuantValueError
+from .as_stored import stored_pin
 from .menus import settings_of
-from .moves import SCHEME_NAMES
-from .pins import Pin, check_name, compared, pin_named, pinned, with_pin
+from .pins import AS_STORED, Pin, check_name, compared, pin_named, pinned, with_pin
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from .bakeoff import BakeOff
     from .comparison import ConventionTable
     from .state import PanelState
+    from .subjects import Subject
     from .timing import LatestWins
     from .view import PanelView
 
@@ -29,6 +31,7 @@ class Comparisons:
     bakeoff: BakeOff | None
     pins: tuple[Pin, ...] = ()
     comm: Any
+    _subject: Subject
     _pace: LatestWins
 
     @property
@@ -42,9 +45,12 @@ class Comparisons:
         One row per convention, the one in use first: codes_differ_pct against it, sqnr_db, gain_db, used_by, and
         ``refused``, the reason where a convention does not have these settings. Of tensors above four million
         elements evenly spaced slices are compared. The button does the same, convention by convention. Raises
-        QuantValueError while the panel shows an error instead of a result.
+        QuantValueError while the panel shows an error instead of a result, or parameters as stored in a file.
         """
         self._current()
+        lacking = self.comparison.lacking(self.view)
+        if lacking:
+            raise QuantValueError(lacking)
         self._compare()
         self.comparison.work.settle()
         return self.comparison.frame
@@ -69,8 +75,35 @@ class Comparisons:
         self._pace.request()
 
     def restore(self, name: str) -> None:
-        """Go back to the settings of the pin of that name; tensor, axis and text stay. Raises QuantValueError."""
-        self._set_scheme(settings_of(pin_named(self.pins, name).intent))
+        """Go back to the settings of the pin of that name; tensor, axis and text stay.
+
+        Of a pin of stored parameters, those of the tensor in view. Raises QuantValueError, also where there are none.
+        """
+        intent = pin_named(self.pins, name).intent
+        if intent.as_stored:
+            self.state.as_stored = True
+            return
+        typed = {"size_text": None, "observer_text": None}  # what was typed and is none goes
+        self.state.put({**settings_of(intent), **typed, "as_stored": False})
+
+    def compare_stored(self) -> None:
+        """Show what is chosen here against what the tensor's file has: pin the latter, and compare with it.
+
+        The pin is called "as stored" and becomes the baseline; as long as it is, it follows the tensor in view. While
+        the parameters in view are the file's own, those of the same settings as chosen here take their place. Raises
+        QuantError for a tensor that is not quantized in its file, for one that cannot be read, and for a fifth pin.
+        """
+        check_name(self.pins, AS_STORED)
+        self.pins = with_pin(self.pins, stored_pin(self._subject, self.state.intent()))
+        self.state.put({"baseline": AS_STORED, "as_stored": False})
+        self._pace.request()
+
+    def _pin_stored_again(self) -> None:
+        """Let the pin of stored parameters follow the tensor in view while it is the baseline."""
+        if self.state.baseline != AS_STORED or not any(pin.name == AS_STORED for pin in self.pins):
+            return
+        with suppress(QuantError):  # then it stays what it is, of another tensor, which the panel says
+            self.pins = with_pin(self.pins, stored_pin(self._subject, self.state.intent()))
 
     def compare(self) -> ReportComparison:
         """All pins and the state in view ("now") side by side, each against the first pin.
@@ -108,8 +141,3 @@ class Comparisons:
             raise QuantValueError("this panel is closed; show() opens another one")
         return self.view.current()
 
-    def _set_scheme(self, settings: dict[str, Any]) -> None:
-        self.state.size_text = self.state.observer_text = None  # whatever was typed and is none
-        with self.state.hold_trait_notifications():  # nothing follows from settings that are half set back
-            for name in SCHEME_NAMES:
-                setattr(self.state, name, settings[name])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 import ipywidgets as w
@@ -26,9 +26,11 @@ TITLES = {
     "scheme": "Scheme", "granularity": "Granularity", "group_size": "Group size", "scale_rule": "Scale rule",
     "reduce_range": "Reduce range", "narrow_range": "Narrow range",
     "convention": "Convention", "clip_ratio": "Clip ratio", "channel": "Channel",
-    "lines": "Lines", "bits": "Bits", "observer": "Observer", "parameters": "Parameters", "ratio": "Clip ratio",
+    "lines": "Lines", "as_stored": "Parameters",
+    "bits": "Bits", "observer": "Observer", "parameters": "Parameters", "ratio": "Clip ratio",
 }
 HELP = {
+    "as_stored": "Scale and zero point that the file holds, or those that the settings below choose",
     "tensor_name": "Appears in the table's caption and in every export",
     "ch_axis": "The axis whose slices are the channels; negative counts from the end",
     "dtype": "What a value is stored as; a format that the other settings do not have brings its runtime's",
@@ -52,10 +54,10 @@ _RESET = (
 )
 HIDDEN = "perchq-hidden"
 _NAMES = (
-    "tensor_name", "ch_axis", "dtype", "bits", "scheme", "granularity", "group_size", "scale_rule", "reduce_range",
-    "narrow_range", "convention", "observer", "clip_ratio",
+    "as_stored", "tensor_name", "ch_axis", "dtype", "bits", "scheme", "granularity", "group_size", "scale_rule",
+    "reduce_range", "narrow_range", "convention", "observer", "clip_ratio",
 )  # fmt: skip
-_TENSOR_ONLY = ("granularity", "group_size", "scale_rule", "narrow_range", "observer", "clip_ratio")
+_TENSOR_ONLY = ("as_stored", "granularity", "group_size", "scale_rule", "narrow_range", "observer", "clip_ratio")
 _MOST_REASONS, _MOST_TEXT = 1, 150  # that stand in the open; more is folded
 
 
@@ -63,11 +65,14 @@ class Controls:
     """Widgets for the settings. They write the state when the user moves them and follow it when Python does.
 
     ``picker`` chooses among the layers, None where there is only one tensor. ``names`` are the settings that an error
-    can stand beside. A setting that does not apply has no widgets until it first does.
+    can stand beside. A setting that does not apply has no widgets until it first does. ``compare_stored`` puts what is
+    chosen here beside what the file has.
     """
 
-    def __init__(self, kit: Kit, state: PanelState, kind: str, picker: Any) -> None:
-        self._kit, self._picker = kit, picker
+    def __init__(
+        self, kit: Kit, state: PanelState, kind: str, picker: Any, compare_stored: Callable[[], None]
+    ) -> None:
+        self._kit, self._picker, self._compare_stored = kit, picker, compare_stored
         self._inputs = Fields(kit, state)
         self.fields = self._inputs.made
         self.notes: dict[str, Any] = {}
@@ -123,6 +128,12 @@ class Controls:
         if name == "clip_ratio":  # the slider's handle has no name of its own for a screen reader; the number has
             return [self._kit.row([self._field("ratio"), self._field(name)], "perchq-ratio"), self._note(name)]
         parts = [self._field(name), self._note(name)]
+        if name == "as_stored":
+            beside = self._kit.button(
+                self._compare_stored, description="Compare with the stored parameters", icon="columns",
+                tooltip="What the settings below would choose, against what the file has: in table and charts",
+            )
+            return [*parts, beside]
         return [*parts, self.compare] if name == "convention" else parts
 
     def _field(self, name: str) -> Any:
@@ -198,6 +209,7 @@ def _note_text(name: str, view: PanelView) -> str:
     if name == "convention":
         chosen = CONVENTIONS[view.intent.convention]
         lines.append(escape(f"{chosen.title}. Used by {chosen.used_by}."))
+    lines += [escape(clean_name(text)) for text in _told_of_record(name, view)]
     value = _chosen(view, name)  # its own reason is the panel's problem, and said once
     refused = [] if menu is None else [choice for choice in menu.refused if choice.value != value]
     problem = "" if view.problem is None else _nameless(name, value, view.problem.message)
@@ -207,6 +219,21 @@ def _note_text(name: str, view: PanelView) -> str:
         summary = f"<summary>✕ {share} do not go with the other settings</summary>"
         reasons = [f"<details>{summary}{'<br>'.join(reasons)}</details>"]
     return "<br>".join([*lines, *reasons])
+
+
+def _told_of_record(name: str, view: PanelView) -> list[str]:
+    """What the source of the tensor in view says that belongs beside a control."""
+    record, intent = view.record, view.intent
+    if record is None:
+        return []
+    if name == "as_stored":
+        return [f"In the file: {record.stored_as or record.dtype}", *filter(None, [record.note])]
+    if name == "tensor":
+        return [record.note] if record.note and not record.quantized else []
+    if name != "ch_axis" or not record.shape:
+        return []
+    same = intent.ch_axis % len(record.shape) == record.ch_axis % len(record.shape)
+    return [f"{'axis' if same else 'suggested is axis'} {record.ch_axis}: {record.ch_axis_reason}"]
 
 
 def by_reason(name: str, refused: Iterable[Choice], problem: str = "") -> list[tuple[str, list[str]]]:

@@ -31,6 +31,14 @@ _SCHEMES = {
 }
 #: What an input is, if it is no dropdown. "parameters" belong to the observer, "ratio" is the clip ratio as a number.
 _KINDS: Mapping[str, tuple[Any, Mapping[str, Any]]] = {
+    "as_stored": (
+        w.ToggleButtons,
+        {
+            "options": [("as stored in the file", True), ("as chosen here", False)],
+            "tooltips": [f"Parameters {text}" for text in ("that the file holds", "that the settings below choose")],
+            "tooltip": None,
+        },
+    ),
     "tensor_name": (w.Text, {}),
     "ch_axis": (w.Text, _TYPED),
     "bits": (w.SelectionSlider, {"options": [("8 bits", 8)]}),

@@ -15,16 +15,21 @@ from ..sources.line_inputs import TEXT_SUFFIXES, read_records
 from ..sources.lines import COLUMNS, EXAMPLE_LINES, EXAMPLE_PARAMS
 from ..sources.opening import READERS, open_source
 from ..study.channels import TENSOR_COLUMNS
-from .moves import MOVED
+from .moves import MOVED, SCHEME_NAMES
 from .state import INTENT_NAMES, WORST, PanelState, check_options, group_size_from
 from .subjects import LinesSubject, Subject, TensorsSubject
 
 _TENSOR_EXTRAS = ("channel_names",)
-_NOT_FOR_LINES = (
-    "axis_text", "size_text", "observer_text", "tensor", "granularity", "group_size", "scale_rule", "narrow_range",
-    "observer", "clip_ratio", "channel_names",
+_TYPED = ("axis_text", "size_text", "observer_text")
+#: Settings that only tensors have, and those that only lines have.
+_TENSORS_OWN = (
+    "tensor", "granularity", "group_size", "scale_rule", "narrow_range", "observer", "clip_ratio", "as_stored",
 )  # fmt: skip
-_NOT_FOR_TENSORS = ("axis_text", "size_text", "observer_text", "mode", "lines")
+_LINES_OWN = ("mode", "lines")
+_NOT_FOR_LINES = (*_TYPED, *_TENSORS_OWN, "channel_names")
+_NOT_FOR_TENSORS = (*_TYPED, *_LINES_OWN)
+_ONE_SAMPLE = "lines have one scale and one sample a channel; pq.show(tensor) has it"
+_NO_LINES = "a tensor is shown; pq.show() opens the calculator, which has lines"
 
 
 def opened(obj: object, options: dict[str, Any]) -> tuple[PanelState, Subject]:
@@ -58,7 +63,8 @@ def _calculator(obj: object, options: dict[str, Any]) -> tuple[PanelState, Subje
     other = texts["params" if mode == "ranges" else "ranges"]
     if "lines" in options and obj is not None:
         raise QuantValueError("show() got the lines twice: as its argument and as the option lines")
-    state = PanelState(other, mode=mode, lines=texts.get(mode, ""), convention="calculator")
+    idle = dict.fromkeys(_TENSORS_OWN, _ONE_SAMPLE)
+    state = PanelState(other, idle=idle, mode=mode, lines=texts.get(mode, ""), convention="calculator")
     return state, LinesSubject()
 
 
@@ -75,13 +81,29 @@ def _tensors(obj: object, options: dict[str, Any]) -> tuple[PanelState, Subject]
     axis = options.get("ch_axis")
     if isinstance(axis, bool):
         raise QuantTypeError("ch_axis must be an integer, got a bool")
-    subject = TensorsSubject(records, extras, axis if isinstance(axis, int) else None)
+    prefers = _prefers_stored(options, records)
+    subject = TensorsSubject(records, extras, axis if isinstance(axis, int) else None, prefers_stored=prefers)
     first = subject.record(options.pop("tensor", None))
     options |= _settled(options)
     state = PanelState(
-        columns=TENSOR_COLUMNS, tensor=first.name, tensor_name="", ch_axis=first.ch_axis, sort=WORST
-    )
+        columns=TENSOR_COLUMNS, idle=dict.fromkeys(_LINES_OWN, _NO_LINES), quantized=subject.quantized,
+        tensor=first.name, tensor_name="", ch_axis=first.ch_axis, sort=WORST,
+    )  # fmt: skip
+    state.as_stored = prefers and subject.quantized(first.name)
     return state, subject
+
+
+def _prefers_stored(options: dict[str, Any], records: Mapping[str, TensorRecord]) -> bool:
+    """Whether to begin with what files hold: as asked for, else where no setting says what to choose instead."""
+    given = [name for name in SCHEME_NAMES if name in options]
+    asked = options.pop("as_stored", None)
+    if asked is not None and not isinstance(asked, bool):
+        raise QuantTypeError(f"as_stored must be True or False, got {asked!r:.80}")
+    if asked and given:
+        raise QuantValueError(f"as_stored takes the parameters in the file, and {given[0]} chooses others: leave one out")
+    if asked and not any(record.quantized for record in records.values()):
+        raise QuantValueError("as_stored must be False here: no tensor is quantized in its file")
+    return not given if asked is None else asked
 
 
 def _settled(options: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import ipywidgets as w
@@ -17,28 +18,29 @@ if TYPE_CHECKING:
     from .view import PanelView
 
 _LISTED_NAMES = 500
+_MOST_LISTED = 300  # layers that a browser gets at once: as many as one scrolls through
 
 
 class LayerPicker:
-    """A filter and the layers that match it."""
+    """A filter and the layers that match it, a window of them where there are many."""
 
     def __init__(
         self, kit: Kit, state: PanelState, tensors: tuple[str, ...], title: Callable[[str], str]
     ) -> None:
-        self._state = state
-        self._titles = {name: clean_name(title(name)) for name in tensors}
-        self._tensor = tensors[0]
+        self._state, self._tensors, self._title = state, tensors, title
+        self._tensor, self._known = tensors[0], frozenset(tensors)
         style = {"description_width": "64px"}
         self.filter = w.Text(
-            description="Find layer", placeholder=f"part of a name, {len(tensors)} layers", style=style,
-            tooltip="Shows only layers whose name holds this text",
+            description="Find layer", placeholder=f"part of a name, {len(tensors):,} layers", style=style,
+            tooltip="Shows only layers whose name, shape, format or way of storing holds this text",
         )
         self.list = w.Select(description="Layer", rows=5, style=style, tooltip="The tensor in view")
-        self.filter.observe(lambda _change: self._offer(), "value")
+        self.filter.observe(lambda _change: self._find(), "value")
         self._quiet = False
         self.list.observe(lambda change: self._picked(change["new"]), "value")
         self.note = kit.html("perchq-note")
         self.widget = kit.column([self.filter, self.list, self.note])
+        self._found, self._start = tensors, 0
         self._offer()
 
     def _picked(self, tensor: str | None) -> None:
@@ -47,26 +49,55 @@ class LayerPicker:
 
     def apply(self, tensor: str | None) -> None:
         """Mark the tensor in view."""
-        self._tensor = tensor if tensor is not None and tensor in self._titles else self._tensor
+        if tensor is not None and tensor in self._known and tensor != self._tensor:
+            self._tensor = tensor
+            self._offer()
+
+    @cached_property
+    def _texts(self) -> list[str]:
+        """What is searched, made at the first search."""
+        return [self._title(name).casefold() for name in self._tensors]
+
+    @property
+    def _wanted(self) -> str:
+        return self.filter.value.strip().casefold()
+
+    def _find(self) -> None:
+        wanted = self._wanted
+        found = (name for name, text in zip(self._tensors, self._texts, strict=True) if wanted in text)
+        self._found, self._start = (tuple(found) if wanted else self._tensors), 0
         self._offer()
 
     def _offer(self) -> None:
-        wanted = self.filter.value.strip().casefold()
-        names = [name for name, title in self._titles.items() if wanted in title.casefold()]
-        note = ""
-        if not names:
-            note = f"Nothing matches {shorten(wanted, 40)!r}; the layer in view:"
-        elif self._tensor not in names:
-            note = f"In view: {self._titles[self._tensor]}"
-        shown = names if names else [self._tensor]
-        options = tuple((self._titles[name], name) for name in shown)
+        shown = self._window() if self._found else (self._tensor,)
+        options = tuple((clean_name(self._title(name)), name) for name in shown)
         self._quiet = True
         with self.list.hold_sync():
             if self.list.options != options:
                 self.list.options = options
             self.list.value = self._tensor if self._tensor in shown else None
         self._quiet = False
-        set_if_new(self.note, "value", escape(note))
+        set_if_new(self.note, "value", "<br>".join(map(escape, self._notes(shown))))
+
+    def _window(self) -> tuple[str, ...]:
+        """So many of the layers found, moved where the one in view is at or beyond an end of it."""
+        if len(self._found) <= _MOST_LISTED:
+            return self._found
+        at = self._found.index(self._tensor) if self._tensor in self._found else self._start
+        if not self._start < at < self._start + _MOST_LISTED - 1:
+            self._start = min(max(at - _MOST_LISTED // 2, 0), len(self._found) - _MOST_LISTED)
+        return self._found[self._start : self._start + _MOST_LISTED]
+
+    def _notes(self, shown: tuple[str, ...]) -> list[str]:
+        notes = []
+        if not self._found:
+            notes.append(f"Nothing matches {shorten(self._wanted, 40)!r}; the layer in view:")
+        elif self._tensor not in shown:
+            notes.append(f"In view: {clean_name(self._title(self._tensor))}")
+        if len(shown) < len(self._found):
+            first = self._start + 1
+            notes.append(f"{first:,}–{self._start + len(shown):,} of {len(self._found):,} layers; type part of a name")
+        return notes
 
 
 class ChannelSelector:

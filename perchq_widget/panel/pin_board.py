@@ -38,7 +38,7 @@ class PinBoard:
             style={"description_width": "44px"}, continuous_update=False,
         )
         self.pin = kit.button(
-            lambda: self._act(self._pin), description="Pin", icon="thumb-tack",
+            lambda: self.attempt(self._pin), description="Pin", icon="thumb-tack",
             tooltip="Keep these settings and their result under this name, and compare with them from now on",
         )
         self.message, self.delta = kit.html("perchq-note perchq-pin-message"), kit.html("perchq-delta-line")
@@ -102,7 +102,7 @@ class PinBoard:
 
     def _of(self, place: int, action: str) -> None:
         """A chip's button: its place says which pin it is about."""
-        self._act(partial(self._do, place, action))
+        self.attempt(partial(self._do, place, action))
 
     def _do(self, place: int, action: str) -> None:
         pins = self._panel.pins
@@ -119,7 +119,7 @@ class PinBoard:
     def _remove(self, name: str) -> None:
         self._panel.unpin(name)
 
-    def _act(self, work: Callable[[], None]) -> None:
+    def attempt(self, work: Callable[[], None]) -> None:
         """Do it; what was asked for and cannot be is said beside the name, a defect in the banner too."""
         set_if_new(self.message, "value", "")
         try:

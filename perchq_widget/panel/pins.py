@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 MOST_PINS = 4
 MOST_NAME = 80
 NOW = "now"
+AS_STORED = "as stored"  # the pin of a tensor's parameters in its file
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,9 +68,10 @@ def pin_named(pins: tuple[Pin, ...], name: object) -> Pin:
 
 def suggested(pins: tuple[Pin, ...], intent: Intent, report: ChannelReport) -> str:
     """A name for the state: its settings in few words, numbered where another state has that name already."""
-    name = settings_text(report.scheme)[: MOST_NAME - 8]
+    name = AS_STORED if intent.as_stored else settings_text(report.scheme)[: MOST_NAME - 8]
     same = next((pin for pin in pins if pin.name == name), None)
-    if same is None or (same.intent.tensor, same.report.scheme) == (intent.tensor, report.scheme):
+    here = (intent.tensor, intent.as_stored, report.scheme)
+    if same is None or (same.intent.tensor, same.intent.as_stored, same.report.scheme) == here:
         return name
     return apart([*(pin.name for pin in pins), name])[-1]
 

@@ -43,7 +43,9 @@ class PresetPicker:
         set_if_new(self.note, "value", "" if preset is None else _about(preset))
 
     def preset_of(self, intent: Intent) -> Preset | None:
-        """The preset whose settings are those of ``intent``, None if they are nobody's."""
+        """The preset whose settings are those of ``intent``, None if they are nobody's, or a file's."""
+        if intent.as_stored:
+            return None
         try:
             return self._schemes.get(scheme_of(settings_of(intent)))
         except QuantError:  # a value that no scheme can have
@@ -54,6 +56,7 @@ class PresetPicker:
         preset = self.presets[choose_from("preset", name, self.presets)]
         # What was typed and could not be read goes with the settings that it was meant for.
         self._state.adopt({**preset.settings, "size_text": None, "observer_text": None})
+        self._state.as_stored = False  # also where the settings were those of the file
 
     def _picked(self, name: str) -> None:
         if name and name != self._shown:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from .state import Intent, PanelState
     from .view import PanelView
 
+_NO_RESULT = "There is no result to compare with: correct the settings first."
 _SAME_DATA = ("tensor", "ch_axis", "lines", "mode")
 
 
@@ -48,6 +49,7 @@ class RowsTable(Generic[Row]):
     def __init__(self, kit: Kit, state: PanelState) -> None:
         self._kit, self._state = kit, state
         self._base: Intent | None = None
+        self._lacked = ""  # what was in the way when it was last asked for
         self._shown = ""
         self.outcomes: tuple[Row, ...] = ()
         self.work = Gradual()
@@ -72,15 +74,20 @@ class RowsTable(Generic[Row]):
         """Try every value of the setting on the data of ``view``."""
         if not self.widget.children:
             self._build()
-        self._base, self._shown, self.outcomes = view.intent, getattr(view.intent, self.trait), ()
+        self._base, self._shown, self.outcomes, self._lacked = view.intent, self.value_of(view.intent), (), ""
         self.widget.remove_class("perchq-hidden")
-        if view.problem is None:
+        lacking = _NO_RESULT if view.problem is not None else self.lacking(view)
+        if not lacking:
             self.work.start(self._steps(view))
             return
         self.work.cancel()
-        self._base = None
-        self._say(error_html("There is no result to compare with: correct the settings first."))
+        self._base, self._lacked = None, lacking
+        self._say(error_html(lacking))
         self._draw()
+
+    def lacking(self, view: PanelView) -> str:
+        """Why what is in view cannot be compared, and what to do; "" where it can."""
+        return ""
 
     def clear(self) -> None:
         """Empty and hide the table."""
@@ -89,14 +96,20 @@ class RowsTable(Generic[Row]):
 
     def apply(self, view: PanelView) -> None:
         """Mark the value in use; empty the table when it no longer is about what the panel shows."""
+        if self._lacked and not self.lacking(view) and view.problem is None:
+            self.clear()
         if self._base is None:
             return
         if not self.same_question(self._base, view.intent):
             self._empty()
             self._say(self.outdated)
-        elif getattr(view.intent, self.trait) != self._shown:
-            self._shown = getattr(view.intent, self.trait)
+        elif self.value_of(view.intent) != self._shown:
+            self._shown = self.value_of(view.intent)
             self._draw()
+
+    def value_of(self, intent: Intent) -> str:
+        """The row that is in use."""
+        return str(getattr(intent, self.trait))
 
     def same_question(self, base: Intent, intent: Intent) -> bool:
         """Whether what was found for ``base`` still holds: only the setting itself may differ."""
@@ -123,7 +136,7 @@ class RowsTable(Generic[Row]):
 
     def _empty(self) -> None:
         self.work.cancel()
-        self._base, self.outcomes = None, ()
+        self._base, self._lacked, self.outcomes = None, "", ()
         self._draw()
 
     def _say(self, html: str) -> None:
@@ -143,7 +156,12 @@ class RowsTable(Generic[Row]):
     def _choose(self, place: int) -> None:
         able = self.able
         if place < len(able):
-            setattr(self._state, self.trait, able[place].name)
+            self.use(able[place].name)
+
+    def use(self, name: str) -> None:
+        """Take the value of a row, for parameters that are chosen here."""
+        setattr(self._state, self.trait, name)
+        self._state.as_stored = False  # also where the value was the same
 
 
 def alike(base: Intent, intent: Intent, free: tuple[str, ...]) -> bool:

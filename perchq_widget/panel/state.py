@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from difflib import get_close_matches
+from types import MappingProxyType
 from typing import Any
 
 import traitlets as t
@@ -53,7 +54,11 @@ class PanelState(t.HasTraits):
     ``scale_rule`` that is None is the convention's first. What cannot stay beside a new value moves with it: a format
     that the settings do not have brings its runtime's, granularity "group" a group size, a group size its granularity.
 
-    A value that cannot be raises QuantError and leaves the trait as it was; so does a name that is no trait.
+    ``as_stored``: the parameters are those that the tensor's file holds, and the settings those that they stand for;
+    moving one of them turns it off.
+
+    A value that cannot be raises QuantError and leaves the trait as it was; so does a name that is no trait, and a
+    setting that does not apply to what is shown.
     """
 
     mode = t.Unicode("ranges")
@@ -74,6 +79,7 @@ class PanelState(t.HasTraits):
     observer = _ObserverText("minmax")
     observer_text = t.Unicode(None, allow_none=True)
     clip_ratio = t.Float(1.0)
+    as_stored = t.Bool(False)
     baseline = t.Unicode(None, allow_none=True)
     find = t.Unicode("")
     finding = t.Unicode(None, allow_none=True)
@@ -83,10 +89,17 @@ class PanelState(t.HasTraits):
     page = t.Int(None, allow_none=True)
 
     def __init__(
-        self, other_lines: str = "", columns: tuple[str, ...] = CALCULATOR_COLUMNS, **traits: Any
+        self,
+        other_lines: str = "",
+        columns: tuple[str, ...] = CALCULATOR_COLUMNS,
+        idle: Mapping[str, str] = MappingProxyType({}),
+        quantized: Callable[[str | None], bool] = lambda _tensor: False,
+        **traits: Any,
     ) -> None:
+        """``idle`` are the settings that do not apply, with the reason; ``quantized`` tells which tensors are."""
         self._other_lines = other_lines
         self._columns = columns
+        self._idle, self._quantized = idle, quantized
         self._started = self._following = False
         super().__init__(**traits)
         self._started = True
@@ -96,6 +109,8 @@ class PanelState(t.HasTraits):
             near = get_close_matches(name, INTENT_NAMES, n=1)
             hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(INTENT_NAMES)}"
             raise UnknownSettingError(f"state has no setting {name!r}; {hint}")
+        if not name.startswith("_") and name in self._idle and not _same(value, getattr(self, name)):
+            raise QuantValueError(f"{name} does not apply here: {self._idle[name]}")
         super().__setattr__(name, value)
 
     @t.validate("dtype")
@@ -122,8 +137,7 @@ class PanelState(t.HasTraits):
     @bits.setter
     def bits(self, bits: int) -> None:
         # A format brings its runtime; a width keeps it, so that one passes those that the runtime does not have.
-        with self._unfollowed():
-            self.dtype = integer_of(self.dtype, bits)
+        self.put({"dtype": integer_of(self.dtype, bits), "as_stored": False})
 
     @t.validate("granularity")
     def _known_granularity(self, proposal: Any) -> str:
@@ -137,6 +151,13 @@ class PanelState(t.HasTraits):
     def _possible_clip_ratio(self, proposal: Any) -> float:
         check_clip_ratio(proposal["value"])
         return float(proposal["value"])
+
+    @t.validate("as_stored")
+    def _stored_somewhere(self, proposal: Any) -> bool:
+        if proposal["value"] and not self._quantized(self.tensor):
+            about = "there is no file" if self.tensor is None else f"{self.tensor!r:.80} is not quantized in its file"
+            raise QuantValueError(f"as_stored must be False here: {about}, so no parameters are stored")
+        return bool(proposal["value"])
 
     @t.validate("sort")
     def _known_sort(self, proposal: Any) -> str:
@@ -155,8 +176,18 @@ class PanelState(t.HasTraits):
         """Move what cannot stay, in one go: nobody sees the settings half moved."""
         if not self._started or self._following:
             return
+        moved = followed({name: getattr(self, name) for name in SCHEME_NAMES}, change["name"])
+        self.put({**moved, "as_stored": False})
+
+    @t.observe("scheme", "scale_rule", "reduce_range", "narrow_range", "observer", "clip_ratio")
+    def _choose_here(self, _change: Any) -> None:
+        if self._started and not self._following:
+            self.as_stored = False
+
+    def put(self, settings: Mapping[str, object]) -> None:
+        """Set several traits at once, as they are: nothing moves with them."""
         with self._unfollowed():
-            self.adopt(followed({name: getattr(self, name) for name in SCHEME_NAMES}, change["name"]))
+            self.adopt(settings)
 
     def adopt(self, settings: Mapping[str, object]) -> None:
         """Set several traits at once: whoever observes one of them sees all of them set."""
@@ -166,11 +197,11 @@ class PanelState(t.HasTraits):
 
     @contextmanager
     def _unfollowed(self) -> Iterator[None]:
-        self._following = True
+        before, self._following = self._following, True
         try:
             yield
         finally:
-            self._following = False
+            self._following = before
 
     @t.observe("observer")
     def _parameters_are_known(self, _change: Any) -> None:
@@ -239,6 +270,7 @@ class Intent:
     observer: str
     observer_text: str | None
     clip_ratio: float
+    as_stored: bool
     baseline: str | None
     find: str
     finding: str | None
@@ -249,6 +281,11 @@ class Intent:
 
 
 INTENT_NAMES = tuple(f.name for f in fields(Intent))
+
+
+def _same(value: object, other: object) -> bool:
+    """Whether both are one value, a policy and its text among them."""
+    return value == other or str(value) == other
 
 
 def group_size_from(value: object) -> GroupSize | None:

@@ -23,13 +23,14 @@ if TYPE_CHECKING:
 
     from ..core.record import Refusal
     from ..report.documents import ChannelReport
+    from ..sources.base import TensorRecord
     from .pins import Pin
     from .subjects import Subject
 
 PAGE_ROWS = 16
 LINES = "lines"
 _CONTROLS = (
-    "ch_axis", "clip_ratio", "tensor", "observer", "dtype", "scheme", "granularity", "group_size", "scale_rule",
+    "ch_axis", "clip_ratio", "tensor", "as_stored", "observer", "dtype", "scheme", "granularity", "group_size", "scale_rule",
     "reduce_range", "narrow_range", "convention",
 )  # fmt: skip
 
@@ -52,7 +53,7 @@ class PanelView:
     ``report`` is the result; where the intent has none (``problem``), the last good one, and ``stale`` is True.
     ``kind`` is the subject's. ``table`` is what is known of the
     report's table (see ChannelTable.known): all of it if ``complete``, no estimate if ``exact``. ``names`` are the
-    channels' names. ``order`` holds the rows as sorted; ``row`` is the selected one, None without a report.
+    channels' names. ``record`` is the tensor's, if it is known. ``order`` holds the rows as sorted; ``row`` is the selected one, None without a report.
     """
 
     intent: Intent
@@ -73,6 +74,7 @@ class PanelView:
     exact: bool = True
     place: int | None = None
     finding_counts: Mapping[str, int] = field(default_factory=dict, repr=False)
+    record: TensorRecord | None = field(default=None, repr=False)
 
     @cached_property
     def menus(self) -> Mapping[str, Menu]:
@@ -82,7 +84,8 @@ class PanelView:
     @cached_property
     def hidden(self) -> frozenset[str]:
         """The settings whose controls do not apply."""
-        return hidden_controls(self.intent)
+        idle = hidden_controls(self.intent)
+        return idle if self.record is not None and self.record.quantized else idle | {"as_stored"}
 
     @property
     def baseline(self) -> Pin | None:
@@ -125,7 +128,7 @@ def resolve(intent: Intent, subject: Subject, last: PanelView | None, pins: tupl
         report = last.report
         same_text = (last.intent.lines, last.intent.mode) == (intent.lines, intent.mode)
         errors = last.errors if same_text and not errors else errors
-    return replace(_arranged(intent, report, stale, problem, errors, subject.kind, last), pins=pins)
+    return replace(_arranged(intent, report, stale, problem, errors, subject.kind, last), pins=pins, record=subject.known(intent.tensor))
 
 
 def _arranged(

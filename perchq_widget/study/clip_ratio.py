@@ -15,7 +15,7 @@ from perchq_widget.core.qparams import QParams, qparams_of
 from perchq_widget.core.runtimes.floats import FIXED_RULES
 from perchq_widget.core.trace import silent
 
-from .channels import ChannelTable
+from .channels import STORED_QPARAMS, ChannelTable
 
 Floats = npt.NDArray[np.float64]
 #: The least ratio that controls offer, and the steps between those that they do.
@@ -28,7 +28,8 @@ def why_no_ratio(table: ChannelTable) -> str:
     if table.kind != "tensor":
         return "a line of the calculator has one sample and no distribution"
     if table.qparams_given:
-        return "the parameters are given, not taken from a range"
+        given = "those in the file" if table.range_from == STORED_QPARAMS else "given"
+        return f"the parameters are {given}, not taken from a range"
     if scheme.family == "block":
         return f"{scheme.dtype} takes its scales from blocks of values, which no ratio shrinks"
     if scheme.scale_rule in FIXED_RULES:
