@@ -15,43 +15,14 @@ import ml_dtypes
 import needs
 import numpy as np
 import pytest
+from sources.gguf_files import ARRAY, IDS, STRING, build, every_type, info, pair, text
 
 import perchq_widget as pq
 from perchq_widget.core.errors import QuantError, QuantValueError
 from perchq_widget.sources.base import TensorSource
-from perchq_widget.sources.gguf import TYPES
 from perchq_widget.sources.gguf_stored import BLOCK_SIZES, FORMATS
 from perchq_widget.sources.gguf_tables import magnitude_places
 from perchq_widget.sources.opening import open_source
-
-IDS = {name: number for number, name in TYPES.items()}
-STRING, ARRAY = 8, 9
-
-
-# Files put together by hand, so that they may lie --------------------------------------------------------------------
-
-
-def text(value: str | bytes) -> bytes:
-    raw = value if isinstance(value, bytes) else value.encode()
-    return struct.pack("<Q", len(raw)) + raw
-
-
-def pair(key: str, kind: int, value: bytes) -> bytes:
-    return text(key) + struct.pack("<I", kind) + value
-
-
-def info(name: str | bytes, dims: tuple[int, ...], kind: int, offset: int) -> bytes:
-    return text(name) + struct.pack(f"<I{len(dims)}QIQ", len(dims), *dims, kind, offset)
-
-
-def build(
-    infos: list[bytes], pairs: list[bytes] | None = None, data: bytes = bytes(256), *, version: int = 3,
-    n_tensors: int | None = None, n_pairs: int | None = None, alignment: int = 32,
-) -> bytes:  # fmt: skip
-    pairs = pairs or []
-    counts = (len(infos) if n_tensors is None else n_tensors, len(pairs) if n_pairs is None else n_pairs)
-    head = b"GGUF" + struct.pack("<IQQ", version, *counts) + b"".join(pairs) + b"".join(infos)
-    return head + bytes(-len(head) % alignment) + data
 
 
 def opened(tmp_path: Path, raw: bytes, name: str = "m.gguf") -> TensorSource:
@@ -194,6 +165,17 @@ def test_metadata_of_every_kind_is_gone_past(tmp_path: Path) -> None:
     source = opened(tmp_path, build([F32], pairs))
     assert source["w"].read().tolist() == [[0.0] * 4] * 2
     assert len(source.kind) < 300
+
+
+def test_the_smallest_tensor_of_every_type(tmp_path: Path) -> None:
+    source = opened(tmp_path, every_type())
+    assert len(source) == len(BLOCK_SIZES) + 1
+    assert len(source.applicable()) == len(source) - 7  # four of integers, and three that nothing decodes
+    assert all(
+        record.shape == (3, 2 * BLOCK_SIZES[record.name.split(".")[2]].n_elements)
+        for record in source.values()
+        if "exps" not in record.name
+    )
 
 
 # Axes and notes ------------------------------------------------------------------------------------------------------
