@@ -59,14 +59,11 @@ def test_big_endian_values_are_right(tmp_path: Path) -> None:
         (header((2**40, 2**40)) + bytes(16), "malformed: the header claims"),
         (header((-1, 4)) + bytes(16), "malformed .npy header"),
         (header((True, 4)) + bytes(16), "malformed .npy header"),
+        (header((2**63,)) + bytes(16), "malformed .npy header"),
+        (header((1,) * 65) + bytes(4), "malformed .npy header"),
         (header(4) + bytes(16), "malformed .npy header"),
         (header((1,), "|O") + bytes(8), "pickle"),
         (header((2,), "no type") + bytes(8), "malformed .npy header"),
-        (header((2,), "<V2") + bytes(4), r"bfloat16.*\.safetensors"),
-        (header((2,), "<i4") + bytes(8), "it has integers"),
-        (header((0,)), "it has no elements"),
-        (header((), "<f4") + bytes(4), "it has rank 0"),
-        (header((2,), [("a", "<f4")]) + bytes(8), "it holds no floats"),
         (b"\x93NUMPY\x03\x00" + header((2,), version=2)[8:] + bytes(8), "version 3.0"),
         (b"\x93NUMPY\x02\x00\xff\xff\xff\x7f", "malformed .npy header"),
     ],
@@ -77,6 +74,25 @@ def test_a_malformed_file_is_refused_by_name(tmp_path: Path, content: bytes, wor
     with pytest.raises(QuantValueError, match=words) as caught:
         open_source(path)
     assert str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "words", "raw"),
+    [
+        (header((2,), "<V2") + bytes(4), r"bfloat16.*\.safetensors", (2,)),
+        (header((2,), "<i4") + bytes(8), "it has integers", (2,)),
+        (header((0, 3)), "it has no elements", (0, 3)),
+        (header((), "<f4") + bytes(4), "it has rank 0", ()),
+        (header((2,), [("a", "<f4")]) + bytes(8), "it holds no floats", (2,)),
+    ],
+)
+def test_what_holds_no_floats_is_listed(tmp_path: Path, content: bytes, words: str, raw: tuple[int, ...]) -> None:
+    path = tmp_path / "other.npy"
+    path.write_bytes(content)
+    record = open_source(path)["other"]
+    with pytest.raises(QuantValueError, match=words):
+        record.read()
+    assert record.raw().shape == raw
 
 
 def test_a_pickle_in_an_array_is_not_run(tmp_path: Path) -> None:
