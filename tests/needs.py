@@ -15,7 +15,7 @@ import pytest
 
 ORACLES = (
     "torch", "safetensors", "torchao", "onnx", "onnxruntime", "gguf", "compressed_tensors", "ai_edge_litert",
-    "ai_edge_quantizer", "modelopt", "bitsandbytes",
+    "ai_edge_quantizer", "modelopt", "bitsandbytes", "jax",
 )  # fmt: skip
 CHROMIUMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 MAC_CHROME = Path("/Applications/Google Chrome.app/Contents/MacOS/Google Chrome")
