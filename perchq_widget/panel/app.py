@@ -67,8 +67,8 @@ def show(obj: object = None, **options: Any) -> QuantPanel:
     apply_options(state, options)
     # Bad lines are the panel's to show, and so is one of many tensors that cannot be read; a refused setting or tensor
     # is the caller's error.
-    theirs = (LinesError, UnreadableTensorError) if len(subject.tensors) > 1 else LinesError
-    with suppress(theirs):
+    theirs = (LinesError, UnreadableTensorError) if len(subject.tensors) > 1 else (LinesError,)
+    with suppress(*theirs):
         subject.report(state.intent())
     return QuantPanel(state, subject)
 

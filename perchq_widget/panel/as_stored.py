@@ -103,7 +103,8 @@ def settings_from(scheme: QuantScheme) -> dict[str, Any]:
     settings["scale_rule"] = None
     for flag in ("narrow_range", "reduce_range"):
         if scheme.quant_range is not None and scheme.family == "integer":
-            flagged = replace(scheme, quant_range=None, **{flag: True})
+            flags: dict[str, Any] = {flag: True}
+            flagged = replace(scheme, quant_range=None, **flags)
             settings[flag] = (flagged.quant_min, flagged.quant_max) == scheme.quant_range
     return settings
 

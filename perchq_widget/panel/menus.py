@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -76,13 +76,13 @@ def menus(intent: Intent, kind: str) -> Mapping[str, Menu]:
 def _menus(kind: str, given: tuple[object, ...]) -> Mapping[str, Menu]:
     settings = {"clip_ratio": 1.0, **dict(zip((n for n in SCHEME_NAMES if n != "clip_ratio"), given, strict=True))}
     values: dict[str, tuple[object, ...]] = {
-        "dtype": dict.fromkeys((*dtypes_for(kind), settings["dtype"])),  # one that is only stored may be in force
+        "dtype": dtypes_for(kind),
         "scheme": SCHEMES,
         "reduce_range": (False, True),
         "convention": conventions_for(kind),
     }
     if kind == "tensor":
-        values |= {"granularity": GRANULARITIES, "narrow_range": (False, True), "observer": tuple(POLICIES)}
+        values |= {"granularity": tuple(GRANULARITIES), "narrow_range": (False, True), "observer": tuple(POLICIES)}
         values |= {"scale_rule": scale_rules(str(settings["dtype"]), str(settings["convention"]))}
     for name, offered in values.items():  # what a file has and nobody would choose is shown while it is in view
         values[name] = offered if settings[name] in offered or settings[name] is None else (*offered, settings[name])

@@ -100,7 +100,7 @@ def _prefers_stored(options: dict[str, Any], records: Mapping[str, TensorRecord]
     if asked is not None and not isinstance(asked, bool):
         raise QuantTypeError(f"as_stored must be True or False, got {asked!r:.80}")
     if asked and given:
-        raise QuantValueError(f"as_stored takes the parameters in the file, and {given[0]} chooses others: leave one out")
+        raise QuantValueError(f"as_stored takes the file's parameters, and {given[0]} chooses others: leave one out")
     if asked and not any(record.quantized for record in records.values()):
         raise QuantValueError("as_stored must be False here: no tensor is quantized in its file")
     return not given if asked is None else asked

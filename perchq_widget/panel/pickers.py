@@ -60,7 +60,7 @@ class LayerPicker:
 
     @property
     def _wanted(self) -> str:
-        return self.filter.value.strip().casefold()
+        return str(self.filter.value).strip().casefold()
 
     def _find(self) -> None:
         wanted = self._wanted

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ..api import calculate
@@ -195,8 +196,8 @@ class TensorsSubject:
                 f"ch_axis must be {axis} while the parameters are as stored in the file, which are for that axis, got "
                 f"{intent.ch_axis}: choose parameters here (as_stored False) for another one"
             )
-        scheme, given = scheme_of_parameters(qparams), {"qparams": qparams, "qparams_from": STORED_QPARAMS}
-        return Request(scheme, intent.ch_axis, name, **self._options, **given)
+        request = Request(scheme_of_parameters(qparams), intent.ch_axis, name, **self._options)
+        return replace(request, qparams=qparams, qparams_from=STORED_QPARAMS)
 
     def rest(self, report: ChannelReport) -> None:
         """Compute what the report still lacks, and learn what makes the next moves fast."""

@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 PAGE_ROWS = 16
 LINES = "lines"
 _CONTROLS = (
-    "ch_axis", "clip_ratio", "tensor", "as_stored", "observer", "dtype", "scheme", "granularity", "group_size", "scale_rule",
-    "reduce_range", "narrow_range", "convention",
+    "ch_axis", "clip_ratio", "tensor", "as_stored", "observer", "dtype", "scheme", "granularity", "group_size",
+    "scale_rule", "reduce_range", "narrow_range", "convention",
 )  # fmt: skip
 
 
@@ -51,9 +51,9 @@ class PanelView:
     """Everything that the parts of the panel draw.
 
     ``report`` is the result; where the intent has none (``problem``), the last good one, and ``stale`` is True.
-    ``kind`` is the subject's. ``table`` is what is known of the
-    report's table (see ChannelTable.known): all of it if ``complete``, no estimate if ``exact``. ``names`` are the
-    channels' names. ``record`` is the tensor's, if it is known. ``order`` holds the rows as sorted; ``row`` is the selected one, None without a report.
+    ``kind`` is the subject's. ``table`` is what is known of the report's table (see ChannelTable.known): all of it if
+    ``complete``, no estimate if ``exact``. ``names`` are the channels' names, ``record`` is the tensor's, if it has
+    one. ``order`` holds the rows as sorted; ``row`` is the selected one, None without a report.
     """
 
     intent: Intent
@@ -128,7 +128,8 @@ def resolve(intent: Intent, subject: Subject, last: PanelView | None, pins: tupl
         report = last.report
         same_text = (last.intent.lines, last.intent.mode) == (intent.lines, intent.mode)
         errors = last.errors if same_text and not errors else errors
-    return replace(_arranged(intent, report, stale, problem, errors, subject.kind, last), pins=pins, record=subject.known(intent.tensor))
+    view = _arranged(intent, report, stale, problem, errors, subject.kind, last)
+    return replace(view, pins=pins, record=subject.known(intent.tensor))
 
 
 def _arranged(

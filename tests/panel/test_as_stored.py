@@ -30,7 +30,8 @@ def record(name: str, shape: tuple[int, ...] = (8, 128), **settings: Any) -> Ten
     codes, qparams = report.codes(), report.qparams
     return TensorRecord(
         name, shape, qparams.dtype, codes.nbytes, 0, "output channels come first", source="/nowhere/model.safetensors",
-        stored_as=f"{qparams.dtype}, as the test has it", note="of the test", stored_loader=lambda: Stored(codes, qparams),
+        stored_as=f"{qparams.dtype}, as the test has it", note="of the test",
+        stored_loader=lambda: Stored(codes, qparams),
     )  # fmt: skip
 
 
