@@ -46,8 +46,9 @@ def _table(type_name: str) -> npt.NDArray[Any]:
     """The package's own, of shape (rows, levels)."""
     try:
         from gguf import quants
-    except ImportError as error:
+
+        kind = getattr(quants, type_name)
+    except (ImportError, AttributeError) as error:  # or one from before it had the type
         raise MissingExtra("gguf", "gguf") from error
-    kind = getattr(quants, type_name)
     kind.init_grid()
     return np.asarray(kind.grid, np.float32).reshape(kind.grid_shape)
