@@ -236,11 +236,11 @@ def _read_member(
             _pass(file, header.offset + begin)
             done = _fill(file, data)
             file.read(1)  # at its end the member's checksum is compared
+        if done != data.size:
+            raise EOFError(f"it ends after {done} of {data.size} bytes")
+        return data.view(header.dtype).reshape(shape, order="F" if header.fortran else "C")
     except _UNREADABLE as error:
         raise QuantValueError(f"{stamp.path}: {shown} cannot be read ({error})") from error
-    if done != data.size:
-        raise QuantValueError(f"{stamp.path}: {shown} ends after {done} of {data.size} bytes")
-    return data.view(header.dtype).reshape(shape, order="F" if header.fortran else "C")
 
 
 def _pass(file: IO[bytes], count: int) -> None:
