@@ -45,21 +45,24 @@ def printable(name: str) -> str:
     return str.__str__(name).encode("utf-8", "backslashreplace").decode("utf-8")
 
 
-def flattened(root: Mapping[Any, Any], origin: str, is_list: Callable[[Any], bool]) -> list[tuple[str, Any]]:
+def flattened(
+    root: Mapping[Any, Any], origin: str, is_list: Callable[[Any], bool], *, any_key: bool = False
+) -> list[tuple[str, Any]]:
     """Every value of ``root`` that is no mapping and, by ``is_list``, no list to go into: names and values, in order.
 
-    ``origin`` begins the text of errors. QuantTypeError for keys that are neither text nor whole numbers and for a
-    mapping that does not give out its keys; QuantValueError for one inside itself, for more than 100 levels and for
-    more values than one can list.
+    ``origin`` begins the text of errors. QuantTypeError for keys that are neither text nor whole numbers, unless
+    ``any_key`` names them as they print, and for a mapping that does not give out its keys; QuantValueError for one
+    inside itself, for more than 100 levels and for more values than one can list.
     """
-    walk = _Walk(origin, is_list)
+    walk = _Walk(origin, is_list, any_key)
     pairs = list(walk.values(root, ()))
     return list(zip(_names([path for path, _ in pairs]), (value for _, value in pairs), strict=True))
 
 
 class _Walk:
-    def __init__(self, origin: str, is_list: Callable[[Any], bool]) -> None:
+    def __init__(self, origin: str, is_list: Callable[[Any], bool], any_key: bool) -> None:
         self._origin = origin
+        self._any_key = any_key
         self._is_list = is_list
         self._inside: set[int] = set()
         self._n_values = self._n_characters = 0
@@ -86,7 +89,19 @@ class _Walk:
         except Exception as error:  # a mapping of somebody else's
             raise QuantTypeError(f"{self._origin}: {_at(path)} gives no keys ({what_it_said(error)})") from error
         for key in keys:
-            yield _checked(key, self._origin, path), _value(node, key)
+            yield self._checked(key, path), _value(node, key)
+
+    def _checked(self, key: Any, path: Path) -> str | int:
+        if isinstance(key, str):
+            return printable(key)
+        if isinstance(key, int) and not isinstance(key, bool) and abs(key) < 2**63:
+            return int(key)
+        if self._any_key:
+            return clip_text(printable(repr(key)), 200)
+        raise QuantTypeError(
+            f"{self._origin}: tensor names must be text, or whole numbers as in lists; {_at(path)} has a key of type "
+            f"{type(key).__name__}"
+        )
 
     def _enter(self, node: Any, path: Path) -> None:
         if id(node) in self._inside:
@@ -107,17 +122,6 @@ def _value(node: Mapping[Any, Any], key: Any) -> Any:
         return node[key]
     except Exception as error:
         return Unreadable(f"it cannot be taken out of its {type(node).__name__} ({what_it_said(error)})")
-
-
-def _checked(key: Any, origin: str, path: Path) -> str | int:
-    if isinstance(key, str):
-        return printable(key)
-    if isinstance(key, int) and not isinstance(key, bool) and abs(key) < 2**63:
-        return int(key)
-    raise QuantTypeError(
-        f"{origin}: tensor names must be text, or whole numbers as in lists; {_at(path)} has a key of type "
-        f"{type(key).__name__}"
-    )
 
 
 def _at(path: Path) -> str:

@@ -7,8 +7,10 @@ file, and no class is named that weights alone do not need. Nothing of a file is
 from __future__ import annotations
 
 import mmap
+import re
+import sys
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any, TypeVar
@@ -28,6 +30,8 @@ _T = TypeVar("_T")
 
 _LEGACY_MAGIC = b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # a pickled number, behind the two bytes of its protocol
 _LEGACY_VERSION = 1001
+_REFUSED = re.compile(r"Unsupported global: GLOBAL (\S+)")
+_UNPICKLER = re.compile(r"WeightsUnpickler error: (.*)")
 _RENAMED = "; rename it to end in {0}"
 _LOAD_YOURSELF = (
     "where you trust the file, torch.load(path, weights_only=False) makes them, which runs their code: then pass its "
@@ -90,16 +94,18 @@ def _check_contents(file: IO[bytes], path: Path, size: int, archived: bool) -> N
 def _walked(mapped: Any, path: Path) -> Contents:
     contents = walk(mapped, str(path), _let_in())
     if contents.refused:
-        names = ", ".join(clip_text(ascii(name)[1:-1], 80) for name in contents.refused[:5])
-        more = f" and {len(contents.refused) - 5} more" if len(contents.refused) > 5 else ""
-        raise QuantValueError(f"{path}: holds objects of {names}{more}, and only weights are read; {_LOAD_YOURSELF}")
+        raise _of_other_classes(contents.refused, path)
     return contents
+
+
+def _of_other_classes(classes: Sequence[str], path: Path) -> QuantValueError:
+    names = ", ".join(clip_text(ascii(name)[1:-1], 80) for name in classes[:5])
+    more = f" and {len(classes) - 5} more" if len(classes) > 5 else ""
+    return QuantValueError(f"{path}: holds objects of {names}{more}, and only weights are read; {_LOAD_YOURSELF}")
 
 
 def _let_in() -> frozenset[str]:
     """Classes that the user, or a library of theirs, has told torch to trust."""
-    import sys
-
     serialization = getattr(sys.modules.get("torch"), "serialization", None)
     if serialization is None:
         return frozenset()
@@ -153,14 +159,19 @@ def _loaded(path: Path, archived: bool) -> Any:
             warnings.simplefilter("ignore")
             return torch.load(str(path), weights_only=True, map_location="cpu", mmap=archived)
     except Exception as error:  # whatever torch makes of a file that was tampered with
-        raise QuantValueError(f"{path}: torch cannot read it ({what_it_said(error)})") from error
+        refused = _REFUSED.search(str(error))
+        if refused:
+            raise _of_other_classes([refused[1]], path) from error
+        reason = _UNPICKLER.search(str(error))
+        said = clip_text(reason[1], 300) if reason else what_it_said(error)
+        raise QuantValueError(f"{path}: torch cannot read it ({said})") from error
 
 
 def _tensors(loaded: Any, path: Path) -> list[tuple[str, Any]]:
     if is_torch(loaded):
         return [(path.stem, loaded)]
     root = dict(enumerate(loaded)) if isinstance(loaded, (list, tuple)) else loaded
-    pairs = flattened(root, str(path), holds_arrays) if isinstance(root, Mapping) else []
+    pairs = flattened(root, str(path), holds_arrays, any_key=True) if isinstance(root, Mapping) else []
     found = [(name, value) for name, value in pairs if is_torch(value)]
     if not found:
         raise QuantValueError(f"{path}: holds no tensors, but a {type(loaded).__name__} of something else")
@@ -210,5 +221,5 @@ def _problem(tensor: Any, file_size: int) -> str | None:
     for size, _ in strides:
         n_bytes *= size
     if n_bytes > max(file_size, storage):
-        return f"it repeats a few values to {n_bytes} bytes, more than the whole file; save tensor.contiguous() or less"
+        return f"it repeats a few values to {n_bytes} bytes, more than the whole file; save what it was expanded from"
     return None

@@ -185,6 +185,8 @@ class _Walker:
 
     def stop(self, _: Any) -> None:
         self.value = self._stack.pop()
+        if self._stack or self.value is _MARK:
+            raise ValueError("it ends before its values are complete")
 
 
 def _is_one_of(value: Any, texts: tuple[str, ...]) -> bool:
