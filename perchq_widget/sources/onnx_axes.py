@@ -180,18 +180,17 @@ def _words(what: str, axis: int) -> str:
 def _product(rank: int, node: Node, right: bool) -> tuple[int, str]:
     moved = node.op == "FusedMatMul" and bool(node.integer("transB" if right else "transA", 0))
     axis = 0 if rank == 1 else rank - 2 if right == moved else rank - 1
-    return axis, f"multiplies {'by it' if right else 'it'}: axis {axis} becomes the output's {_place(right)}"
-
-
-def _place(right: bool) -> str:
-    return "columns" if right else "rows"
+    return (
+        axis,
+        f"multiplies {'by it' if right else 'it'}: axis {axis} becomes the output's {'columns' if right else 'rows'}",
+    )
 
 
 def _gemm(node: Node, right: bool) -> tuple[int, str]:
     flag = "transB" if right else "transA"
     moved = bool(node.integer(flag, 0))
     axis = int(right != moved)
-    return axis, f"with {flag}={int(moved)} has its output {_place(right)} on axis {axis}"
+    return axis, f"with {flag}={int(moved)} has its output {'channels' if right else 'rows'} on axis {axis}"
 
 
 def _transposed_conv(shape: tuple[int, ...], node: Node, index: int) -> tuple[int, str] | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 from perchq_widget.core.errors import MissingExtra, QuantError, QuantValueError
 from perchq_widget.sources.axes import AxisHint
@@ -22,11 +22,12 @@ from perchq_widget.sources.onnx_graph import Scope, scopes_of
 from perchq_widget.sources.onnx_packed import Bnb4, packed_use, unpacking
 from perchq_widget.sources.onnx_params import BIAS, Found, found_in
 from perchq_widget.sources.onnx_quantized import Coded
-from perchq_widget.sources.onnx_sites import BIASES, parameter_of
+from perchq_widget.sources.onnx_sites import BIASES, parameter_of, sites_of
 from perchq_widget.sources.onnx_tensor import Tensor, TensorReader
 from perchq_widget.sources.onnx_types import INT32, STRING
 from perchq_widget.sources.onnx_wire import WireError, malformed, read_skeleton
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 _LFS = b"version https://git-lfs"
@@ -104,7 +105,7 @@ class _Listing:
         if isinstance(found, Bnb4):
             return self._bnb4(name, tensor, found)
         if found is not None and not (found.coded.values is not None and found.coded.layout.problem):
-            return self._quantized(name, tensor, hint, found)
+            return self._quantized(scope, tensor, hint, found)
         note = "" if found is None else f"{found.by} quantizes it: {found.coded.layout.problem}"
         return self._plain(name, tensor, hint, self._role(scope, tensor), note)
 
@@ -112,6 +113,8 @@ class _Listing:
         """The constant as a quantized one, if it is; what it takes in is not listed."""
         if shape_problem(tensor.shape) or tensor.kind is None:
             return None
+        if tensor.kind is INT32:
+            self._take_all(scope, tensor)
         use = packed_use(scope, tensor)
         if use is not None:
             found: Found | Bnb4 | None = unpacking(use, tensor)
@@ -123,6 +126,13 @@ class _Listing:
             for place in found.taken:
                 self._take(scope, tensor, place)
         return found
+
+    def _take_all(self, scope: Scope, tensor: Tensor) -> None:
+        """The parameters of a bias, which is not analysed, are no tensors to analyse either."""
+        for site in sites_of(scope, tensor):
+            for place in (site.use.scope.constant(site.scale), site.use.scope.constant(site.zero)):
+                if place is not None:
+                    self._take(scope, tensor, place)
 
     def _take(self, scope: Scope, tensor: Tensor, place: tuple[Scope, Tensor]) -> None:
         self.taken[id(place[0]), place[1].name] = scope.prefix + tensor.name
@@ -152,18 +162,18 @@ class _Listing:
             source=self.source,
             loader=self._naming(name, lambda: as_array(tensor.read())) if floats else None,
             note=note,
-            row_loader=(lambda start, stop: as_array(tensor.rows(start, stop))) if floats else None,
+            row_loader=self._naming(name, lambda a, b: as_array(tensor.rows(a, b))) if floats else None,
             raw_loader=self._naming(name, tensor.read) if whole else None,
         )
 
-    def _quantized(self, name: str, tensor: Tensor, hint: AxisHint, found: Found) -> TensorRecord:
-        coded, layout = found.coded, found.coded.layout
+    def _quantized(self, scope: Scope, tensor: Tensor, hint: AxisHint, found: Found) -> TensorRecord:
+        coded, layout, name = found.coded, found.coded.layout, scope.prefix + tensor.name
         axis, reason = hint.axis, hint.reason
-        if tensor.shape != layout.shape:
+        if packed_use(scope, tensor) is not None:
             axis, reason = 0, f"{found.by} unpacks it to rows of axis 0"
         if layout.ch_axis is not None and (layout.ch_axis != axis or layout.block is None):
-            also = "" if axis == layout.ch_axis else f" (by the layers alone it would be axis {axis})"
-            axis, reason = layout.ch_axis, f"{found.by} has {layout.words()}{also}"
+            also = reason if axis == layout.ch_axis else f"by the layers alone it would be axis {axis}"
+            axis, reason = layout.ch_axis, f"{found.by} has its scales {layout.words()}; {also}"
         problem = f"; {layout.problem}: they are shown as decoded values" if layout.problem else ""
         return TensorRecord(
             name,
@@ -176,7 +186,7 @@ class _Listing:
             loader=self._naming(name, lambda: as_array(coded.read())),
             stored_as=found.scheme,
             note=f"{coded.note}{problem}".removeprefix("; "),
-            row_loader=lambda start, stop: as_array(coded.rows(start, stop)),
+            row_loader=self._naming(name, lambda a, b: as_array(coded.rows(a, b))),
             raw_loader=self._naming(name, tensor.read),
             stored_loader=None if layout.problem else self._naming(name, lambda: _stored(coded)),
         )
@@ -195,12 +205,12 @@ class _Listing:
             stored_loader=self._naming(name, found.stored),
         )
 
-    def _naming(self, name: str, load: Callable[[], T]) -> Callable[[], T]:
+    def _naming(self, name: str, load: Callable[P, T]) -> Callable[P, T]:
         """``load`` with the file and the tensor in its errors."""
 
-        def loaded() -> T:
+        def loaded(*args: P.args, **kwargs: P.kwargs) -> T:
             try:
-                return load()
+                return load(*args, **kwargs)
             except QuantError as error:
                 words = str(error)
                 if self.source in words:

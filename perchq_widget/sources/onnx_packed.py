@@ -11,6 +11,7 @@ import numpy as np
 
 from perchq_widget.core.blockscaled import BlockParams
 from perchq_widget.core.errors import QuantValueError
+from perchq_widget.core.runtimes.bitsandbytes import BITSANDBYTES
 from perchq_widget.sources.onnx_graph import Node, Scope, Use
 from perchq_widget.sources.onnx_params import Found, Place, flat, parameter
 from perchq_widget.sources.onnx_quantized import CODE_DTYPES, Coded, Layout, in_blocks
@@ -19,6 +20,10 @@ from perchq_widget.sources.onnx_types import INT8, UINT8, Array, unpacked
 from perchq_widget.sources.stored import Stored
 
 _DOMAIN = "com.microsoft"
+_APART = (
+    "its zero points are floats: onnxruntime takes zero_point * scale off code * scale, which read() does too, so that "
+    "the last bit may differ from (code - zero_point) * scale"
+)
 _OUT = {"float16": np.dtype(np.float16), "bfloat16": np.dtype(ml_dtypes.bfloat16)}
 
 
@@ -129,10 +134,11 @@ def _found(
         (1 << bits - 1) if middle is None else middle,
     )
     fractions = zeros is not None and taken[1] is not None and taken[1][1].dtype in ("float32", *_OUT)
-    if fractions and layout.problem == "" and not _whole(zeros):
-        problem = "its zero points are no whole numbers"
-        layout = Layout(layout.shape, layout.axis, layout.block, None, problem, layout.order)
-        found = Coded(name, layout, codes, found.scale, zeros, found.out)
+    if fractions and layout.problem == "":
+        problem = "" if _whole(zeros) else "its zero points are no whole numbers"
+        axis = None if problem else layout.ch_axis
+        layout = Layout(layout.shape, layout.axis, layout.block, axis, problem, layout.order)
+        found = Coded(name, layout, codes, found.scale, zeros, found.out, note="" if problem else _APART)
     words = name.removeprefix("q") if bits == 8 else name
     return Found(found, f"{words}, {layout.words()}, {use.node.op}", str(use.node), tuple(filter(None, taken)))
 
@@ -220,6 +226,9 @@ def _bnb4(use: Use, tensor: Tensor) -> Bnb4:
     rows, columns, block = (use.node.integer(name, 0) for name in ("N", "K", "block_size"))
     if min(rows, columns, block) < 1 or tensor.kind not in (UINT8, INT8) or tensor.size != -(-rows * columns // 2):
         raise QuantValueError(f"malformed: {use.node} has N={rows}, K={columns} and {tensor.size} bytes")
+    sizes = BITSANDBYTES.supports[0].group_sizes
+    if block not in sizes:
+        raise QuantValueError(f"it has NF4 blocks of {block}; known are {', '.join(map(str, sorted(sizes)))}")
     if use.node.integer("quant_type", 1) != 1:
         raise QuantValueError("it has FP4 codes of bitsandbytes, for which there are no parameters here; NF4 is read")
     absmax = parameter(use.scope, use.node.input(2))

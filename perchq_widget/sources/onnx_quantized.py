@@ -181,16 +181,21 @@ class Coded:
         return _native(self.scale()).astype(np.float32), zero.astype(np.int32 if whole else np.float32)
 
     def _decoded(self, scale: Array, zero: Array, start: int, stop: int) -> Array:
-        """(codes - zero point) * scale in float32, rounded once to what the model computes with."""
+        """(codes - zero point) * scale in float32, rounded once to what the model computes with.
+
+        A zero point that is a float is scaled by itself, as onnxruntime does it.
+        """
         assert self.codes is not None
         codes = self.codes(start, stop)
         shift = self.layout.spread(zero, start, stop)
-        whole = self.dtype not in _FLOAT_CODES and zero.dtype == np.int32
+        step = self.layout.spread(scale, start, stop)
         with np.errstate(all="ignore"):
-            levels = codes.astype(np.int32) - shift if whole else codes.astype(np.float32)
-            if not whole and self.dtype not in _FLOAT_CODES:
-                levels = levels - shift
-            values = levels.astype(np.float32) * self.layout.spread(scale, start, stop)
+            if self.dtype in _FLOAT_CODES:
+                values = codes.astype(np.float32) * step
+            elif zero.dtype == np.float32:
+                values = codes.astype(np.float32) * step - shift * step
+            else:
+                values = (codes.astype(np.int32) - shift).astype(np.float32) * step
             return np.asarray(values.astype(self.out, copy=False))
 
 

@@ -71,6 +71,12 @@ OF_OUTPUT: dict[str, tuple[int, int]] = {
     "QuantizeLinear": (1, 2), "QLinearConv": (6, 7), "QLinearMatMul": (6, 7), "QGemm": (7, 8), "QLinearAdd": (6, 7),
     "QLinearMul": (6, 7), "QLinearWhere": (7, 8), "QLinearConcat": (0, 1),
 }  # fmt: skip
+#: Inputs that belong to weights packed by an operator
+OF_PACKED: dict[str, dict[int, str]] = {
+    "MatMulNBits": {2: "scale", 3: "zero point", 4: "group index"},
+    "GatherBlockQuantized": {2: "scale", 3: "zero point"},
+    "MatMulBnb4": {2: "scale"},
+}
 #: Inputs that are int32 biases, whose scale is that of the layer's input times that of its weight
 BIASES = {("QLinearConv", 8), ("QGemm", 6)}
 _INTEGER_PRODUCTS = {("MatMulInteger", 0): 2, ("MatMulInteger", 1): 3, ("ConvInteger", 0): 2, ("ConvInteger", 1): 3}
@@ -170,10 +176,11 @@ def parameter_of(scope: Scope, name: str) -> str | None:
 
 def _role(use: Use) -> str | None:
     node = use.node
+    if use.index in OF_PACKED.get(node.op, {}):
+        return f"the {OF_PACKED[node.op][use.index]} of the weight of {node}"
     for place, words in enumerate(("scale", "zero point")):
         if node.op in OF_OUTPUT and OF_OUTPUT[node.op][place] == use.index:
-            of = f"what {node} gives"
-            return f"the {words} of {of}"
+            return f"the {words} of what {node} gives"
     for operand in operands_of(node):
         if use.index == operand.scale:
             return f"the scale of an input of {node}"

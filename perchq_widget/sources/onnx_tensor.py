@@ -247,5 +247,7 @@ def _claim(shape: tuple[int, ...], kind: Kind) -> str:
 
 def text(value: Any) -> str:
     """A protobuf string, which may hold bytes that are no UTF-8."""
-    raw = value if isinstance(value, bytes) else str(value).encode("utf-8", "backslashreplace")
-    return raw.decode("utf-8", "backslashreplace")
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "backslashreplace")
+    found = str(value)
+    return found if found.isascii() else found.encode("utf-8", "backslashreplace").decode("utf-8")

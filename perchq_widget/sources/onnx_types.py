@@ -16,14 +16,10 @@ Array = npt.NDArray[Any]
 class Kind:
     """An element type. ``bits`` of an element in raw data; ``field``: of TensorProto, where it is not in raw data."""
 
+    name: str
     dtype: np.dtype[Any]
     bits: int
     field: int
-
-    @property
-    def name(self) -> str:
-        """Our name of it."""
-        return "string" if self.dtype.kind == "O" else self.dtype.name
 
     @property
     def packed(self) -> bool:
@@ -37,7 +33,9 @@ class Kind:
 
 def _of(dtype: Any, field: int, bits: int | None = None) -> Kind:
     found = np.dtype(dtype).newbyteorder("<")
-    return Kind(found, 8 * found.itemsize if bits is None else bits, field)
+    return Kind(
+        "string" if found.kind == "O" else found.name, found, 8 * found.itemsize if bits is None else bits, field
+    )
 
 
 #: TensorProto.DataType -> its kind
@@ -130,7 +128,7 @@ def from_numbers(numbers: Array, kind: Kind, n: int) -> Array:
     if kind.packed and kind.bits != 6:
         return as_kind(unpacked(numbers.astype(np.uint8), kind.bits, 0, n), kind)
     if kind.dtype.kind == "b":
-        return numbers.astype(np.uint8) != 0
+        return np.asarray(numbers.astype(np.uint8) != 0)
     if kind.dtype.kind in "iu" and not kind.packed:
         return numbers.astype(kind.dtype)
     words = numbers.astype(f"<u{kind.dtype.itemsize}")

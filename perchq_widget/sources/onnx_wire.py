@@ -110,14 +110,18 @@ def pieces_of(path: Path, places: tuple[Place, ...], number: int, one: int) -> l
 
 
 def fields(data: Bytes, start: int, stop: int) -> Iterator[Field]:
-    """The fields of the message between two offsets."""
+    """The fields of the message between two offsets. (Short numbers are read here: calls are most of the time.)"""
     at = start
     while at < stop:
-        first = at
-        key, at = varint(data, at, stop)
+        first, key, at = at, data[at], at + 1
+        if key > 0x7F:
+            key, at = varint(data, first, stop)
         wire = key & 7
         if wire == BYTES:
-            size, at = varint(data, at, stop)
+            size = data[at] if at < stop else 0x80
+            at += 1
+            if size > 0x7F:
+                size, at = varint(data, at - 1, stop)
             end = at + size
         elif wire == VARINT:
             _, end = varint(data, at, stop)
@@ -147,6 +151,8 @@ def varint(data: Bytes, at: int, stop: int) -> tuple[int, int]:
 
 def encoded(value: int) -> bytes:
     """A number as the wire has it."""
+    if value <= 0x7F:
+        return bytes((value,))
     out = bytearray()
     while value > 0x7F:
         out.append(value & 0x7F | 0x80)
@@ -161,7 +167,7 @@ class _Walk:
     def __init__(self, data: Bytes) -> None:
         self.data = data
         self.places: list[Place] = []
-        self._n_fields = self._n_messages = 0
+        self._left, self._n_messages = MAX_FIELDS, 0
 
     def message(self, kind: str, start: int, stop: int, depth: int) -> bytearray:
         """The skeleton of the message of ``kind`` between two offsets."""
@@ -169,7 +175,8 @@ class _Walk:
         if kind == "tensor":
             return self._tensor(start, stop)
         out, kept, lists = bytearray(), KEPT[kind], Place(start, stop)
-        for number, wire, first, begin, end in self._fields(start, stop):
+        for number, wire, first, begin, end in fields(self.data, start, stop):
+            self._spend()
             inner = kept.get(number)
             if inner and wire == BYTES:
                 content = self.message(inner, begin, end, depth + 1)
@@ -193,7 +200,8 @@ class _Walk:
 
     def _tensor(self, start: int, stop: int) -> bytearray:
         out, place, dims = bytearray(), Place(start, stop), Pieces()
-        for number, wire, first, begin, end in self._fields(start, stop):
+        for number, wire, first, begin, end in fields(self.data, start, stop):
+            self._spend()
             if _holds_data(DATA_FIELDS, number, wire):
                 place.data.setdefault(number, Pieces()).add(begin, end)
             elif number == 1 and dims.n_bytes > MAX_DIMS_BYTES - (end - begin):
@@ -208,12 +216,10 @@ class _Walk:
         mark = encoded(len(self.places) - 1)
         return out + encoded(7 << 3 | BYTES) + encoded(len(mark)) + mark
 
-    def _fields(self, start: int, stop: int) -> Iterator[Field]:
-        for each in fields(self.data, start, stop):
-            self._n_fields += 1
-            if self._n_fields > MAX_FIELDS:
-                raise WireError(f"it has more than {MAX_FIELDS} fields")
-            yield each
+    def _spend(self) -> None:
+        self._left -= 1
+        if not self._left:
+            raise WireError(f"it has more than {MAX_FIELDS} fields")
 
     def _count(self, depth: int) -> None:
         self._n_messages += 1
