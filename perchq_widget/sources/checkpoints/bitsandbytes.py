@@ -102,8 +102,10 @@ class _Flat:
         """All codes with the absmax of every block. QuantValueError where one is not finite."""
         from perchq_widget.core.blockscaled import BlockParams
 
-        codes = self.codes(0, math.prod(self.shape)).reshape(self.shape)
-        params = BlockParams(self.absmax(), dtype="nf4", convention="bitsandbytes", group_size=self.size)
+        codes, absmax = self.codes(0, math.prod(self.shape)).reshape(self.shape), self.absmax()
+        if (absmax < 0).any():
+            raise UnfitError(f"a block's absmax is {float(absmax.min())!r}, and a magnitude is not below 0")
+        params = BlockParams(absmax, dtype="nf4", convention="bitsandbytes", group_size=self.size)
         return Stored(codes, params)
 
 

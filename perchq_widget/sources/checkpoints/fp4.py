@@ -64,6 +64,8 @@ class Blocks:
 
         n = self.shape[0]
         scale = np.moveaxis(self.scale(0, n), self.ch_axis, 0)
+        if (scale < 0).any():
+            raise UnfitError("a block's scale is below 0, and a step between codes has a size")
         overall = None if self.overall is None else float(self.overall().reshape(-1)[0])
         params = BlockParams(
             scale.reshape(self.shape[self.ch_axis], -1), dtype=self.dtype, convention=self.convention,
@@ -96,6 +98,8 @@ def mx_words(parts: Parts, codes: Part, scale: Part, layout: str) -> Weight:
     scale.of("uint8")
     narrow = codes.dtype == "uint8"
     shape = _unpacked(codes, 32) if narrow else codes.shape
+    if shape[-1] % 32:
+        raise UnfitError(f"{codes.name!r} has the shape {codes.shape}, whose rows are no groups of 32")
     scale.shaped((*shape[:-1], shape[-1] // 32))
     spec = Blocks(
         shape, "mxfp4" if narrow else "mxfp8_e4m3fn", "compressed-tensors", 32,

@@ -162,14 +162,16 @@ class _Guard:
     def array(self, values: Callable[[int, int], np.ndarray[Any, Any]], first: int, last: int) -> np.ndarray[Any, Any]:
         """Rows of values."""
         try:
-            return values(first, last)
+            with np.errstate(all="ignore"):  # a damaged scale may be any bits, and a signalling NaN warns when touched
+                return values(first, last)
         except QuantError as error:
             raise self._named(error) from error
 
     def stored(self, stored: Callable[[], Stored]) -> Stored:
         """Codes and parameters."""
         try:
-            return stored()
+            with np.errstate(all="ignore"):
+                return stored()
         except QuantError as error:
             raise self._named(error) from error
 

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from perchq_widget.core.grids import full_range
 from perchq_widget.core.schemes import GroupSize
-from perchq_widget.sources.checkpoints.parts import UnfitError
+from perchq_widget.sources.checkpoints.parts import FLOAT8, UnfitError
 from perchq_widget.sources.stored import Stored
 
 Array = npt.NDArray[Any]
@@ -22,7 +23,7 @@ Rows = Callable[[int, int], Array]
 #: Elements that are worked on at a time: what is made on the way is small beside the result.
 AT_ONCE = 1 << 18
 
-ROWS_FIRST = "a row of the matrix makes one output; the file packs several codes into a number"
+ROWS_FIRST = "rows of the unpacked matrix make the outputs, whatever way the file packs them"
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,6 +109,7 @@ class Affine:
         order, sorted_by = self._order()
         n = self.shape[0]
         codes = np.ascontiguousarray(self.codes(0, n).reshape(n, -1))
+        _check_codes(codes, self.dtype)
         scale, rounded = _wide_enough(np.asarray(self.scale(0, n)), self.dtype)
         zero = np.zeros(scale.shape, np.int64) if self.zero is None else self.zero(0, n)
         channels = not (self.whole or isinstance(self.group, tuple))
@@ -133,6 +135,15 @@ class Affine:
                 "read() decodes it"
             )
         return order, "columns are sorted by their group (g_idx), so that groups lie together; read() has them in order"
+
+
+def _check_codes(codes: Array, dtype: str) -> None:
+    """A configuration may say fewer bits than int8 codes take."""
+    if dtype in FLOAT8 or dtype == "qint8":
+        return
+    low, high = full_range(dtype)
+    if not low <= codes.min() <= codes.max() <= high:
+        raise UnfitError(f"its codes {codes.min()}..{codes.max()} are not {dtype}, which its configuration says")
 
 
 def _wide_enough(scale: Array, dtype: str) -> tuple[Array, str]:
