@@ -9,7 +9,7 @@ nothing and shows nothing but tensors.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
@@ -59,9 +59,9 @@ def file_records(path: Path, source: str, config: Mapping[str, Any] | None) -> l
     """The plain tensors of a .safetensors file or torch checkpoint, as records of ``source``."""
     if path.name.endswith(".safetensors"):
         return safetensors_records(path, source, config)
-    from perchq_widget.sources.torch_file import open_torch
+    from perchq_widget.sources.torch_file import torch_records
 
-    return [replace(record, source=source) for record in open_torch(path).values()]
+    return torch_records(path, source, config)
 
 
 def unreadable(name: str, problem: str, source: str) -> TensorRecord:

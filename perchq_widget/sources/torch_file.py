@@ -16,10 +16,12 @@ from pathlib import Path
 from typing import IO, Any, TypeVar
 
 from perchq_widget.core.errors import MissingExtra, QuantValueError
-from perchq_widget.sources.axes import suggested_axis
+from perchq_widget.sources.axes import AxisHint, suggested_axis
 from perchq_widget.sources.base import TensorRecord, TensorSource
 from perchq_widget.sources.decimals import clip_text
 from perchq_widget.sources.file_bytes import FileStamp
+from perchq_widget.sources.model_config import config_of
+from perchq_widget.sources.name_axes import axis_by_name
 from perchq_widget.sources.nested import flattened, what_it_said
 from perchq_widget.sources.objects import holds_arrays, record_of
 from perchq_widget.sources.torch_archive import ZIP_MAGIC, Member, torch_members
@@ -45,6 +47,22 @@ def open_torch(path: Path) -> TensorSource:
     An archive is memory-mapped; a file in the format from before torch 1.6 is read whole. QuantValueError for a file
     that is something else or malformed and for one that holds objects of other classes; MissingExtra without torch.
     """
+    from perchq_widget.sources.checkpoints.recognize import fold_quantized
+
+    config = config_of(path.parent)
+    records = {record.name: record for record in torch_records(path, str(path), config.values)}
+    folded = fold_quantized(records, config.values, str(path))
+    return TensorSource(folded, name=str(path), kind=config.described(_kind(path)))
+
+
+def _kind(path: Path) -> str:
+    with path.open("rb") as file:
+        archived = file.read(len(ZIP_MAGIC)) == ZIP_MAGIC
+    return "torch checkpoint" if archived else "torch checkpoint in the old format, read whole"
+
+
+def torch_records(path: Path, source: str, config: Mapping[str, Any] | None) -> list[TensorRecord]:
+    """The plain tensors of a torch checkpoint, for records of ``source``. Raises as :func:`open_torch`."""
     stamp = FileStamp.of(path)
     with path.open("rb") as file:
         head = file.read(512)
@@ -53,9 +71,7 @@ def open_torch(path: Path) -> TensorSource:
             _check_kind(head, path, stamp.size)
         _check_contents(file, path, stamp.size, archived)
     loaded = _loaded(path, archived)
-    kind = "torch checkpoint" if archived else "torch checkpoint in the old format, read whole"
-    records = [_record(name, tensor, stamp) for name, tensor in _tensors(loaded, path)]
-    return TensorSource(records, name=str(path), kind=kind)
+    return [_record(name, tensor, stamp, source, config) for name, tensor in _tensors(loaded, path)]
 
 
 def _check_kind(head: bytes, path: Path, size: int) -> None:
@@ -178,15 +194,19 @@ def _tensors(loaded: Any, path: Path) -> list[tuple[str, Any]]:
     return found
 
 
-def _record(name: str, tensor: Any, stamp: FileStamp) -> TensorRecord:
+def _record(name: str, tensor: Any, stamp: FileStamp, source: str, config: Mapping[str, Any] | None) -> TensorRecord:
     problem = _problem(tensor, stamp.size)
     if problem:
         shape = tuple(map(int, tensor.shape))
         axis = suggested_axis(shape)
-        return TensorRecord(name, shape, torch_dtype_name(tensor), 0, *axis, problem, str(stamp.path))
-    record = record_of(name, tensor, str(stamp.path))
+        return TensorRecord(name, shape, torch_dtype_name(tensor), 0, *axis, problem, source)
+    record = record_of(name, tensor, source)
+    known = AxisHint(record.ch_axis, record.ch_axis_reason)
+    hint = known if record.quantized else axis_by_name(name, record.shape, config)
     return replace(
         record,
+        ch_axis=hint.axis,
+        ch_axis_reason=hint.reason,
         loader=_checked(stamp, record.loader),
         raw_loader=_checked(stamp, record.raw_loader),
         stored_loader=_checked(stamp, record.stored_loader),
