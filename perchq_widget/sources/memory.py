@@ -175,6 +175,8 @@ def _check_nesting(rows: Any, argument: str) -> None:
 
 def _from_protocol(obj: Any, argument: str) -> np.ndarray[Any, Any]:
     """DLPack first, since it never copies; ``__array__`` for what numpy's DLPack lacks, such as bfloat16."""
+    if callable(getattr(obj, "is_deleted", None)) and obj.is_deleted():  # JAX takes donated arrays away
+        raise QuantValueError(f"{argument} has been deleted, as arrays are that were donated; give one that still is")
     device = obj.__dlpack_device__()[0] if hasattr(obj, "__dlpack_device__") else 1
     if int(device) not in _CPU_DEVICES:
         raise QuantValueError(

@@ -17,6 +17,7 @@ import numpy as np
 
 from perchq_widget.core.elements import dequantize
 from perchq_widget.core.errors import QuantError, QuantTypeError, QuantValueError
+from perchq_widget.core.grids import INTEGER_DTYPES
 from perchq_widget.core.qparams import QParams
 from perchq_widget.sources.axes import AxisHint, suggested_axis
 from perchq_widget.sources.base import TensorRecord
@@ -25,6 +26,7 @@ from perchq_widget.sources.torch_tensors import elsewhere, is_torch, torch_array
 
 _Array = np.ndarray[Any, Any]
 _TWO_NUMBERS = 16  # a float64 scale and an int64 zero point
+_MOST_BITS_IN_BFLOAT16 = 6  # values of wider codes, rounded to bfloat16, do not lead back to them
 _BITS = {"qint8": 8, "quint8": 8, "qint32": 32, "quint4x2": 4, "quint2x4": 2}
 
 
@@ -125,8 +127,10 @@ def _by_attributes(tensor: Any, kind: str, shape: tuple[int, ...]) -> _Form:
     layout = _layout(shape, block, scale)
     dtype = _code_name(tensor, codes)
     zeros = np.zeros(scale.shape, np.int64) if zero is None else zero
+    wide = scale.dtype.name == "bfloat16" and _code_bits(dtype) > _MOST_BITS_IN_BFLOAT16
+    scales = (scale.astype(np.float32) if wide else scale).reshape(layout.of)
     params = QParams(
-        scale.reshape(layout.of), zeros.reshape(layout.of), dtype=dtype, convention="torchao", ch_axis=layout.ch_axis,
+        scales, zeros.reshape(layout.of), dtype=dtype, convention="torchao", ch_axis=layout.ch_axis,
         group_size=layout.group_size,
     )  # fmt: skip
     out = _numpy_dtype(tensor)
@@ -174,6 +178,10 @@ def _code_name(tensor: Any, codes: _Array) -> str:
         return str(codes.dtype.name)
     target = str(getattr(tensor, "target_dtype", codes.dtype.name)).removeprefix("torch.")
     return {"int8": "qint8", "uint8": "quint8"}.get(target, target)
+
+
+def _code_bits(dtype: str) -> int:
+    return INTEGER_DTYPES[dtype][0] if dtype in INTEGER_DTYPES else 8
 
 
 def _numpy_dtype(tensor: Any) -> np.dtype[Any]:
