@@ -8,7 +8,7 @@ import textwrap
 from typing import TYPE_CHECKING
 
 from perchq_widget.cli.output import OK, check_targets, complain, print_error, summary_lines
-from perchq_widget.cli.tensors import NOT_CHOSEN, chosen, scheme_options
+from perchq_widget.cli.tensors import NOT_CHOSEN, axis_given, chosen, settings_given
 from perchq_widget.cli.terminal import Look, coloured, table_lines
 from perchq_widget.report.text import clean_name
 
@@ -66,7 +66,7 @@ def diff(options: argparse.Namespace) -> int:
     record = chosen(options)
     if record is None:
         return NOT_CHOSEN
-    found = api.convention_diff(record, options.a, options.b, **scheme_options(record, options))
+    found = api.convention_diff(record, options.a, options.b, **axis_given(options), **settings_given(options))
     if options.csv is not None:
         print_error(f"wrote {found.to_csv(options.csv, overwrite=options.overwrite)}")
     print_diff(found, options.rows)

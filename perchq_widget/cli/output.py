@@ -62,20 +62,25 @@ def targets(options: argparse.Namespace) -> dict[str, Path]:
     return {name: path for name in FORMATS if (path := getattr(options, name, None)) is not None}
 
 
-def finish(report: ChannelReport, options: argparse.Namespace) -> int:
-    """Write the files, print the report, list its bad lines; returns the exit code.
+def finish(report: ChannelReport, options: argparse.Namespace, note: str = "") -> int:
+    """Write the files, print the report, list its bad lines; returns the exit code. ``note`` goes below the caption.
 
     In this order because a reader such as ``head`` may end the printing, and files and bad lines are not its business.
     """
-    for name, path in targets(options).items():
-        written = getattr(report, f"to_{name}")(path, overwrite=options.overwrite)
-        print_error(f"wrote {written}")
+    write_files(report, options)
     try:
-        print_report(report.document(rows=options.rows))
+        print_report(report.document(rows=options.rows), note)
         sys.stdout.flush()
     finally:
         print_bad_lines(report.errors)
     return SOME_BAD if report.errors else OK
+
+
+def write_files(result: Any, options: argparse.Namespace) -> None:
+    """Write each file asked for, and say so."""
+    for name, path in targets(options).items():
+        written = getattr(result, f"to_{name}")(path, overwrite=options.overwrite)
+        print_error(f"wrote {written}")
 
 
 def print_bad_lines(errors: Sequence[LineError]) -> None:
@@ -87,10 +92,10 @@ def print_bad_lines(errors: Sequence[LineError]) -> None:
         print_error(f"{count} left out; the others were computed")
 
 
-def print_report(document: dict[str, Any]) -> None:
-    """Caption, the rows that the document holds, summary and findings on stdout."""
+def print_report(document: dict[str, Any], note: str = "") -> None:
+    """Caption, note, the rows that the document holds, summary and findings on stdout."""
     look = Look.of(sys.stdout)
-    lines = [coloured(clean_name(document["caption"]), "bold", look), ""]
+    lines = [coloured(clean_name(document["caption"]), "bold", look), *([clean_name(note)] if note else []), ""]
     lines += table_lines(document["columns"], document["display_rows"], document["row_flags"], look)
     held, total = len(document["rows"]), document["rows_total"]
     lines += [f"   (the worst {held} of {total} channels, worst first; --csv holds all)"] if held < total else []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import textwrap
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from perchq_widget.cli.output import FORMATS
 from perchq_widget.core.errors import QuantError
 from perchq_widget.core.group_sizes import group_size_of
 from perchq_widget.core.schemes import GroupSize
+from perchq_widget.sources.opening import READERS
 
 EXIT_CODES = """exit codes:
   0    done
@@ -33,6 +35,10 @@ bitsandbytes, q4_0 and its like as gguf."""
 DIFF_HELP = """Quantize a stored tensor as conventions A and B do, and compare: the share of codes that differ,
 by how many codes at most, scales, zero points, and the SQNR under each and of codes that one writes and
 the other reads."""
+
+STORED = """A tensor that its file holds quantized (ONNX, GGUF, GPTQ, AWQ and others) is measured with the scales in the
+file as long as no setting is given; with settings, what they choose is measured on the values that the
+codes decode to. --compare-stored shows both."""
 
 MARKS = "In the table ▲ marks a channel with clipped values, ▼ one with a low SQNR."
 
@@ -89,12 +95,24 @@ def _add_calc(commands: Any) -> None:
 
 
 def _add_analyze(commands: Any) -> None:
-    text = f"Quantize a stored tensor and measure the error of each channel.\n\n{DEFAULTS}\n\n{MARKS}"
-    parser = _add(commands, "analyze", tensors.analyze, "analyze a tensor in a .npy, .npz or .safetensors file", text)
+    purpose = "Quantize a tensor of a model file and measure the error of each channel."
+    text = f"{purpose}\n\n{_kinds()}\n\n{STORED}\n\n{DEFAULTS}\n\n{MARKS}"
+    parser = _add(commands, "analyze", tensors.analyze, "analyze a tensor of a model file", text)
     _add_tensor(parser)
-    _add_scheme(parser, convention=None)
+    _add_format(parser, given=False)
+    _add_convention(parser, None)
     _add_tensor_scheme(parser)
+    parser.add_argument(
+        "--compare-stored", action="store_true",
+        help="of a quantized tensor: what the settings choose against what its file has, side by side",
+    )
     _add_outputs(parser)
+
+
+def _kinds() -> str:
+    """The files that are read, by their suffixes."""
+    text = f"FILE is of one of the kinds {' '.join(READERS)}, or a folder that holds such files."
+    return "\n".join(textwrap.wrap(text, 100))
 
 
 def _add_conventions(commands: Any) -> None:
@@ -109,14 +127,14 @@ def _add_diff(commands: Any) -> None:
     _add_tensor(parser)
     parser.add_argument("a", metavar="A", help="a convention; perchq conventions lists them")
     parser.add_argument("b", metavar="B", help="another convention")
-    _add_format(parser)
+    _add_format(parser, given=False)
     _add_tensor_scheme(parser)
     parser.add_argument("--csv", type=_path, metavar="PATH", help="write the table, every channel, as CSV")
     _add_printing(parser)
 
 
 def _add_tensor(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("file", type=_path, metavar="FILE", help="a .npy, .npz or .safetensors file")
+    parser.add_argument("file", type=_path, metavar="FILE", help="a model file, or a folder that holds one")
     parser.add_argument("--tensor", metavar="NAME", help="which tensor, where the file holds several")
     parser.add_argument("--ch-axis", type=int, metavar="N", help="the axis kept (default: as suits the tensor)")
 
@@ -136,12 +154,10 @@ def _add_tensor_scheme(parser: argparse.ArgumentParser) -> None:
         "--quant-range", type=int, nargs=2, metavar=("LOW", "HIGH"), help="the codes in force, such as -127 127"
     )
     parser.add_argument(
-        "--observer", default="minmax", metavar="O",
-        help="how the range is taken: mse, entropy, 'percentile(99.9)', lp, moving_average, mean_std (%(default)s)",
+        "--observer", metavar="O",
+        help="how the range is taken: mse, entropy, 'percentile(99.9)', lp, moving_average, mean_std (default: minmax)",
     )
-    parser.add_argument(
-        "--clip-ratio", type=float, default=1.0, metavar="R", help="shrink the range first; 1 keeps it"
-    )
+    parser.add_argument("--clip-ratio", type=float, metavar="R", help="shrink the range first; 1 keeps it (default)")
 
 
 def _add_demo(commands: Any) -> None:
@@ -162,16 +178,21 @@ def _add_out(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_format(parser: argparse.ArgumentParser, scheme: str | None = None) -> None:
-    kept = "(default: %(default)s)"
-    parser.add_argument("--dtype", default="qint8", help=f"the format: qint8, int4, float8_e4m3fn, mxfp4, ... {kept}")
-    follows = kept if scheme is not None else "(default: follows from the format)"
+def _add_format(parser: argparse.ArgumentParser, scheme: str | None = None, *, given: bool = True) -> None:
+    """``given``: the default counts as a setting, as where nothing is stored."""
+    default, formats = "qint8" if given else None, "qint8, int4, float8_e4m3fn, mxfp4, ..."
+    parser.add_argument("--dtype", default=default, help=f"the format: {formats} (default: qint8)")
+    follows = "(default: %(default)s)" if scheme is not None else "(default: follows from the format)"
     parser.add_argument("--scheme", default=scheme, help=f"affine or symmetric {follows}")
     parser.add_argument("--reduce-range", action="store_true", help="one bit less: qint8 -64..63, quint8 0..127")
 
 
-def _add_scheme(parser: argparse.ArgumentParser, convention: str | None, scheme: str | None = None) -> None:
+def _add_scheme(parser: argparse.ArgumentParser, convention: str, scheme: str) -> None:
     _add_format(parser, scheme)
+    _add_convention(parser, convention)
+
+
+def _add_convention(parser: argparse.ArgumentParser, convention: str | None) -> None:
     follows = "(default: %(default)s)" if convention is not None else "(default: follows from the format)"
     parser.add_argument(
         "--convention", default=convention, help=f"whose arithmetic; perchq conventions lists them {follows}"

@@ -1,4 +1,4 @@
-"""``perchq analyze``: one tensor of a file."""
+"""``perchq analyze``: one tensor of a model file, or a listing of all."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 from perchq_widget.cli.output import ERROR, check_targets, complain, finish
-from perchq_widget.core.errors import QuantValueError
+from perchq_widget.core.errors import MissingExtra, QuantValueError
 from perchq_widget.report.text import clean_name
 
 if TYPE_CHECKING:
@@ -16,18 +16,45 @@ if TYPE_CHECKING:
 
 
 NOT_CHOSEN = ERROR
+HEADS = ("name", "dtype", "shape", "stored as")
+_SETTINGS = (
+    "dtype", "convention", "scheme", "granularity", "group_size", "scale_rule", "quant_range", "observer", "clip_ratio",
+)  # fmt: skip
+_FLAGS = ("reduce_range", "narrow_range")
 
 
 def analyze(options: argparse.Namespace) -> int:
     """Analyze the tensor, or list the tensors where the choice is open."""
+    try:
+        return _analyze(options)
+    except MissingExtra as error:
+        return complain(f"{options.file}: {error}")
+
+
+def _analyze(options: argparse.Namespace) -> int:
     from perchq_widget import api
 
     check_targets(options)
     record = chosen(options)
     if record is None:
         return NOT_CHOSEN
-    report = api.analyze(record, convention=options.convention, **scheme_options(record, options))
-    return finish(report, options)
+    settings, axis = settings_given(options), axis_given(options)
+    if options.compare_stored:
+        from perchq_widget.cli.stored import compare_stored
+
+        return compare_stored(record, axis, settings, options)
+    report = api.analyze(record, **axis, **settings)
+    return finish(report, options, _how(record, bool(settings)))
+
+
+def _how(record: TensorRecord, chosen_here: bool) -> str:
+    """For a tensor that is quantized in its file: with whose parameters it was measured."""
+    if not record.quantized:
+        return ""
+    held = record.stored_as if record.stored_as else record.dtype
+    if chosen_here:
+        return f"quantized anew from what its file holds ({held}); --compare-stored shows both"
+    return f"as stored in the file: {held}; with --dtype and other settings it is quantized anew"
 
 
 def chosen(options: argparse.Namespace) -> TensorRecord | None:
@@ -42,15 +69,19 @@ def chosen(options: argparse.Namespace) -> TensorRecord | None:
     return pick(source, name)
 
 
-def scheme_options(record: TensorRecord, options: argparse.Namespace) -> dict[str, Any]:
-    """The settings that every command on a tensor has; what was left out follows from the format and the tensor."""
-    names = (
-        "dtype", "scheme", "granularity", "group_size", "scale_rule", "reduce_range", "narrow_range", "observer",
-        "clip_ratio",
-    )  # fmt: skip
-    axis = record.ch_axis if options.ch_axis is None else options.ch_axis
-    ends = None if options.quant_range is None else tuple(options.quant_range)
-    return {"ch_axis": axis, "quant_range": ends, **{name: getattr(options, name) for name in names}}
+def settings_given(options: argparse.Namespace) -> dict[str, Any]:
+    """The settings that were given, dtype among them as soon as any was: a default that is asked for is a choice."""
+    named = {name: getattr(options, name, None) for name in _SETTINGS}
+    given: dict[str, Any] = {name: value for name, value in named.items() if value is not None}
+    given |= {name: True for name in _FLAGS if getattr(options, name)}
+    if "quant_range" in given:
+        given["quant_range"] = tuple(given["quant_range"])
+    return {"dtype": "qint8", **given} if given else {}
+
+
+def axis_given(options: argparse.Namespace) -> dict[str, Any]:
+    """The axis if one was given; else the tensor brings its own."""
+    return {} if options.ch_axis is None else {"ch_axis": options.ch_axis}
 
 
 def pick(source: TensorSource, name: str) -> TensorRecord:
@@ -69,17 +100,18 @@ def only_name(source: TensorSource) -> str | None:
 
 
 def list_tensors(source: TensorSource, options: argparse.Namespace) -> int:
-    """Name, type and shape of each tensor on stdout, and what to do on stderr."""
-    rows = [describe(source[name]) for name in source]
-    widths = [max((len(row[i]) for row in rows), default=0) for i in range(3)]
+    """Name, format, shape and how it is stored of each tensor on stdout, and what to do on stderr."""
+    rows = [HEADS, *(describe(source[name]) for name in source)]
+    widths = [max(len(row[i]) for row in rows) for i in range(3)]
     for row in rows:
         print("  ".join(text.ljust(width) for text, width in zip(row, (*widths, 0), strict=True)).rstrip())
     sys.stdout.flush()
     if not source.applicable():
         return complain(f"{options.file} holds no tensor that can be analyzed")
-    return complain(f"{options.file} holds {len(rows)} tensors; choose one with --tensor NAME")
+    return complain(f"{options.file} holds {len(source)} tensors; choose one with --tensor NAME")
 
 
 def describe(record: TensorRecord) -> tuple[str, str, str, str]:
-    """Name, type, shape and, for a tensor that cannot be analyzed, why."""
-    return clean_name(record.name), record.dtype, str(record.shape), clean_name(record.not_applicable or "")
+    """Name, format, shape and how it is stored; for a tensor that cannot be analyzed, why."""
+    last = f"✕ {record.not_applicable}" if record.not_applicable else record.stored_as
+    return clean_name(record.name), record.dtype, str(record.shape), clean_name(last)

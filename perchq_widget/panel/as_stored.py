@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..core.errors import QuantError, QuantValueError
 from ..core.schemes import QuantScheme
+from ..study.stored_scheme import settings_like
 from .menus import refusal_of
 from .moves import SCHEME_NAMES
 from .pins import AS_STORED, Pin, pinned
@@ -98,15 +99,8 @@ class StoredMode:
 
 
 def settings_from(scheme: QuantScheme) -> dict[str, Any]:
-    """The settings of stored parameters, as far as there are controls for them: of code ranges the two usual ones."""
-    settings = {name: getattr(scheme, name) for name in SCHEME_NAMES}
-    settings["scale_rule"] = None
-    for flag in ("narrow_range", "reduce_range"):
-        if scheme.quant_range is not None and scheme.family == "integer":
-            flags: dict[str, Any] = {flag: True}
-            flagged = replace(scheme, quant_range=None, **flags)
-            settings[flag] = (flagged.quant_min, flagged.quant_max) == scheme.quant_range
-    return settings
+    """All settings of a panel for stored parameters, those of a range as they are where nothing is chosen."""
+    return {"observer": scheme.observer, "clip_ratio": scheme.clip_ratio, **settings_like(scheme)}
 
 
 def stored_pin(subject: Subject, intent: Intent) -> Pin:

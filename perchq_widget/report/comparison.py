@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 PathLike = str | os.PathLike[str]
 SCHEMA = "perchq.comparison/1"
 MOST_ROWS = 100
-_SUMMARY_HEADS = (
+SUMMARY_HEADS = (
     "report", "format", "convention", "observer", "clip ratio", "bits per weight", "SQNR", "difference",
     "worst channel", "clipped, %", "error, %", "channels won",
 )  # fmt: skip
@@ -118,7 +118,7 @@ class ReportComparison:
         heads, rows = self.channel_cells()
         parts = [
             f"# Comparison\n\n{markdown_text(self.caption)}",
-            _markdown_table(list(_SUMMARY_HEADS), self.summary_cells(), _LEFT),
+            _markdown_table(list(SUMMARY_HEADS), self.summary_cells(), _LEFT),
             f"## Channels\n\n{self._note(len(rows))}".strip(),
             _markdown_table(heads, rows, 1),
         ]
@@ -161,7 +161,7 @@ class ReportComparison:
         return (
             '<div class="pq-h1" role="heading" aria-level="1">Comparison</div>'
             f'<p class="pq-caption">{escape(self.caption)}</p>'
-            f"{_html_table('Reports', list(_SUMMARY_HEADS), self.summary_cells(), _LEFT)}"
+            f"{_html_table('Reports', list(SUMMARY_HEADS), self.summary_cells(), _LEFT)}"
             '<div class="pq-h2" role="heading" aria-level="2">Channels</div>'
             f'<p class="pq-note">{escape(self._note(len(rows)))}</p>{_html_table("", heads, rows, 1)}'
         )
