@@ -8,7 +8,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import cast
 
-from perchq_widget.core.errors import QuantValueError
+from perchq_widget.core.errors import QuantError, QuantValueError
 from perchq_widget.sources.base import TensorRecord, TensorSource
 from perchq_widget.sources.files import check_downloaded, existing_file, is_folder
 
@@ -63,8 +63,13 @@ def _open_path(path: Path) -> TensorSource:
         return open_folder(path)
     found = existing_file(path, "source")
     reader = reader_of(found)
-    check_downloaded(found)
-    return reader(found)
+    try:
+        check_downloaded(found)
+        return reader(found)
+    except OSError as error:
+        if isinstance(error, QuantError):
+            raise
+        raise QuantValueError(f"{found}: cannot be read ({error.strerror or error})") from error
 
 
 def reader_of(path: Path) -> Reader:
