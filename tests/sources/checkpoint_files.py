@@ -10,7 +10,10 @@ from typing import Any
 
 import numpy as np
 
-CODES = {"float32": "F32", "float16": "F16", "bfloat16": "BF16", "int64": "I64", "int8": "I8", "uint8": "U8"}
+CODES = {
+    "float32": "F32", "float16": "F16", "bfloat16": "BF16", "int64": "I64", "int32": "I32", "int8": "I8", "uint8": "U8",
+    "float8_e4m3fn": "F8_E4M3",
+}  # fmt: skip
 
 
 def write_safetensors(path: Path, tensors: Mapping[str, np.ndarray[Any, Any]]) -> Path:

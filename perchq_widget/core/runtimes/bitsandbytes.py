@@ -98,7 +98,7 @@ FROM_ROWS = Decoder("LLM.int8", _of_largest, Formula(
 
 BITSANDBYTES = Convention(
     name="bitsandbytes",
-    title="bitsandbytes NF4",
+    title="bitsandbytes NF4 and LLM.int8",
     used_by="QLoRA and load_in_4bit in Hugging Face transformers",
     supports=(
         Support(("nf4",), SYMMETRIC, ("group",), group_sizes=(64, 32, 128, 256, 512, 1024, 2048, 4096)),

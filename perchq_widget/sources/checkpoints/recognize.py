@@ -66,6 +66,9 @@ LAYOUTS = (
     _Layout("compressed-tensors", "_scale", fold_naive, "", (), ("int8", *FLOAT8)),
 )
 
+#: Values of quant_method whose layouts these are; parts of others are listed with a note.
+KNOWN = ("gptq", "awq", "compressed-tensors", "bitsandbytes", "fp8", "fbgemm_fp8", "modelopt", "mxfp4")
+
 #: Endings of all parts, for the note on those of a layer that was not unpacked.
 _PARTS = (
     "", "_packed", "_scale", "_shape", "_zero_point", "_g_idx", "_global_scale", "_scale_2", "_scale_inv", "_blocks",
@@ -94,7 +97,15 @@ def fold_quantized(records: Records, config: Mapping[str, Any] | None, source: s
             continue
         record = _record(base, weight, records, source)
         folded.update((name, record) for name in weight.used)
+    if facts.method and facts.method not in KNOWN:
+        text = f"its configuration says {facts.method!r}, a layout that is not known here: listed as the file has it"
+        noted = {name: text for name, record in records.items() if _is_code(record) and name not in folded} | noted
     return list(_in_order(records, folded, noted))
+
+
+def _is_code(record: TensorRecord) -> bool:
+    """Whether a raw tensor may be codes: integers in a matrix."""
+    return len(record.shape) > 1 and record.dtype in ("int8", "uint8", "int16", "int32")
 
 
 def _candidates(records: Records) -> Iterator[tuple[str, _Layout]]:
