@@ -298,8 +298,9 @@ def _near(name: str) -> str:
     """Formats that a mistyped or short name may mean, in words."""
     short = {"fp": "float", "bf": "bfloat"}
     meant = next((full + name[2:] for start, full in short.items() if name.startswith(start)), name)
-    inside = [dtype for dtype in DTYPES if meant in dtype or (len(dtype) > 3 and dtype in meant)]
-    near = inside or get_close_matches(name, (*DTYPES, *DTYPE_ALIASES), n=2)
+    known = (*DTYPES, *STORED_DTYPES)
+    inside = [dtype for dtype in known if meant in dtype or (len(dtype) > 3 and dtype in meant)]
+    near = inside or get_close_matches(name, (*known, *DTYPE_ALIASES), n=2)
     return f"; did you mean {' or '.join(map(repr, near[:4]))}?" if near else ""
 
 

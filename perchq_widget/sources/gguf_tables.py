@@ -32,7 +32,7 @@ def parity_signs() -> Bytes:
     """Of every 7 signs the 8 that they stand for, as bits: the last makes the number of minus signs even."""
     seven = np.arange(128, dtype=np.uint8)
     odd = np.unpackbits(seven[:, None], axis=1).sum(1) & 1
-    return seven | odd.astype(np.uint8) << np.uint8(7)
+    return np.asarray(seven | odd.astype(np.uint8) << np.uint8(7))
 
 
 def _places(type_name: str, levels: tuple[int, ...]) -> Bytes:

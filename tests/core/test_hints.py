@@ -17,7 +17,8 @@ W = np.random.default_rng(0).normal(size=(16, 128)).astype(np.float32)
     ("name", "meant"),
     [
         ("float8", "float8_e4m3fn"), ("fp8", "float8_e4m3fn"), ("e4m3", "float8_e4m3fn"), ("mxfp8", "mxfp8_e4m3fn"),
-        ("bf16", "bfloat16"), ("QINT8", "qint8"), ("qunit8", "quint8"), ("q4_k", "q4_"),
+        ("bf16", "bfloat16"), ("QINT8", "qint8"), ("qunit8", "quint8"), ("q4_m", "q4_"),
+        ("Q4_K", "q4_k"), ("Q4_K_M", "q4_k"),
     ],
 )  # fmt: skip
 def test_short_and_mistyped_formats_are_understood(name: str, meant: str) -> None:
