@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import resource
 import struct
+import subprocess
+import sys
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +76,7 @@ def test_every_float_type_is_mapped_and_exact(tmp_path: Path, code: str, dtype: 
         (struct.pack("<Q", 200_000) + b"[" * 200_000, "not a JSON object"),
         (struct.pack("<Q", 50_005) + b'{"a":' + b"[" * 50_000, "nested too deeply"),
         (struct.pack("<Q", 50_000) + b'{"a":' * 10_000, "nested too deeply"),
-        (struct.pack("<Q", 200_000) + b'{"a":' + b"[0," * 66_666 + b"0]", "a value of more than 65536 characters"),
+        (struct.pack("<Q", 200_000) + b'{"a":[' + b"0," * 99_997, "a value of more than 65536 characters"),
         (struct.pack("<Q", 4) + b"{} x", "more follows its end"),
         (struct.pack("<Q", 5014) + b'{"a": ' + b"9" * 5007 + b"}", "not JSON"),
     ],
@@ -200,19 +204,160 @@ def test_any_header_leaves_the_good_tensor_usable(tmp_path_factory: pytest.TempP
         assert record.read().shape == record.shape
 
 
+def test_four_bit_floats_are_unpacked_the_lower_half_first(tmp_path: Path) -> None:
+    entry = {"dtype": "F4", "shape": [2, 4], "data_offsets": [0, 4]}
+    record = opened(tmp_path, {"w": entry}, bytes([0x10, 0x32, 0xF7, 0x89]))["w"]
+    assert (record.dtype, record.shape, record.n_bytes) == ("float4_e2m1fn", (2, 4), 4)
+    assert record.read().astype(np.float32).tolist() == [[0, 0.5, 1, 1.5], [6, -6, -0.5, -0.0]]
+    assert record.rows(1, 2).astype(np.float32).tolist() == [[6, -6, -0.5, -0.0]]
+    assert record.raw().tolist() == [0x10, 0x32, 0xF7, 0x89]
+
+
+def test_rows_are_those_of_the_whole(tmp_path: Path) -> None:
+    values = np.arange(12, dtype=np.float32).reshape(4, 3)
+    entry = {"dtype": "F32", "shape": [4, 3], "data_offsets": [0, 48]}
+    record = opened(tmp_path, {"w": entry}, values.tobytes())["w"]
+    for ends in ((0, 4), (1, 3), (-2, 9), (3, 1), (7, 9)):
+        assert np.array_equal(record.rows(*ends), values[slice(*ends)])
+
+
+@pytest.mark.parametrize(
+    ("entry", "dtype", "shape"),
+    [
+        ({"dtype": "I8", "shape": [2, 2], "data_offsets": [0, 4]}, "int8", (2, 2)),
+        ({"dtype": "BOOL", "shape": [4], "data_offsets": [0, 4]}, "bool", (4,)),
+        ({"dtype": "F32", "shape": [], "data_offsets": [0, 4]}, "float32", ()),
+        ({"dtype": "I64", "shape": [0, 4], "data_offsets": [4, 4]}, "int64", (0, 4)),
+        ({"dtype": "F6_E2M3", "shape": [4], "data_offsets": [0, 3]}, "uint8", (3,)),
+        ({"dtype": "X9", "shape": [4], "data_offsets": [0, 9]}, "uint8", (9,)),
+    ],
+)
+def test_what_cannot_be_analysed_is_there_raw(tmp_path: Path, entry: Any, dtype: str, shape: tuple[int, ...]) -> None:
+    record = opened(tmp_path, {"w": entry})["w"]
+    assert record.not_applicable is not None
+    assert (record.raw().dtype.name, record.raw().shape) == (dtype, shape)
+
+
+@pytest.mark.parametrize("shape", [[0, 2**62, 2**62], [2**62, 0]])
+def test_nothing_of_huge_shape_is_refused(tmp_path: Path, shape: list[int]) -> None:
+    record = opened(tmp_path, {"w": {"dtype": "F32", "shape": shape, "data_offsets": [0, 0]}})["w"]
+    with pytest.raises(QuantValueError, match=r"m\.safetensors"):
+        record.raw()
+
+
+def test_too_many_malformed_entries_spoil_the_file(tmp_path: Path) -> None:
+    header = {str(place): {} for place in range(1000)}
+    assert len(opened(tmp_path, header)) == 1000
+    with pytest.raises(QuantValueError, match="more than 1000 malformed entries, the last 'x"):
+        opened(tmp_path, {**header, "x" * 10_000: 0})
+
+
+def test_metadata_of_any_length_is_passed_over(tmp_path: Path) -> None:
+    assert list(opened(tmp_path, {"__metadata__": {"log": "x" * 300_000}, "w": F32})) == ["w"]
+    with pytest.raises(QuantValueError, match="more than 100000 entries"):
+        opened(tmp_path, {"__metadata__": {str(place): "" for place in range(100_001)}, "w": F32})
+
+
+def test_many_arrays_of_a_file_keep_few_files_open(tmp_path: Path) -> None:
+    count = 300
+    entries = {str(at): {"dtype": "F32", "shape": [1], "data_offsets": [4 * at, 4 * at + 4]} for at in range(count)}
+    source = opened(tmp_path, entries, np.arange(count, dtype=np.float32).tobytes())
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(250, soft), hard))
+    try:
+        held = [record.read() for record in source.values()]
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert [array[0] for array in held] == list(range(count))
+
+
+MEMORY = """
+import sys
+import numpy as np
+from perchq_widget.sources.opening import open_source
+
+def held(field):
+    with open("/proc/self/status") as file:
+        return next(int(line.split()[1]) * 1024 for line in file if line.startswith(field))
+
+np.add.reduce(np.ones(4))
+before = held("VmRSS")
+print(float(np.add.reduce(open_source(sys.argv[1])["w"].read().ravel())), held("VmHWM") - before)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="resident memory is measured through /proc")
+def test_reading_one_tensor_of_a_long_file_takes_its_own_memory(tmp_path: Path) -> None:
+    size, long = 2**24, 2**32
+    begin = long // 2
+    header = {
+        "before": {"dtype": "F32", "shape": [begin // 4], "data_offsets": [0, begin]},
+        "w": {"dtype": "F32", "shape": [1024, size // 4096], "data_offsets": [begin, begin + size]},
+        "after": {"dtype": "F32", "shape": [(long - begin - size) // 4], "data_offsets": [begin + size, long]},
+    }
+    path = write(tmp_path / "long.safetensors", header, b"")
+    start = path.stat().st_size
+    with path.open("r+b") as file:
+        file.seek(start + begin)
+        file.write(np.ones(size // 4, np.float32).tobytes())
+        file.truncate(start + long)  # sparse: only the tensor takes space
+    done = subprocess.run([sys.executable, "-c", MEMORY, str(path)], check=True, capture_output=True, text=True)
+    total, grown = map(float, done.stdout.split())
+    assert total == size // 4
+    assert grown < 2 * size
+
+
+@pytest.mark.parametrize(
+    ("start", "piece"),
+    [
+        (b"[", b"["),
+        (b'{"a":', b"["),
+        (b'{"a":[', b"0,"),
+        (b'{"a":[', b"[],"),
+        (b'{"a":[', b'{"b":{}},'),
+        (b'{"a":0', b',"b":0'),
+        (b'{"__metadata__":{"a":""', b',"b":""'),
+        (b'{"a":"', b"\xf0\x9f\x98\x80"),
+    ],
+)
+def test_a_hostile_header_takes_little_memory(tmp_path: Path, start: bytes, piece: bytes) -> None:
+    size = 10_000_000
+    path = write(tmp_path / "hostile.safetensors", start + piece * ((size - len(start)) // len(piece)), b"")
+    tracemalloc.start()
+    try:
+        with pytest.raises(QuantValueError, match=r"hostile\.safetensors: malformed"):
+            open_source(path)
+        assert tracemalloc.get_traced_memory()[1] < 7 * size  # a name of four-byte characters takes most
+    finally:
+        tracemalloc.stop()
+
+
 @pytest.mark.oracle
-def test_files_of_the_real_library_read_the_same(tmp_path: Path) -> None:
+def test_every_type_of_the_real_library_reads_the_same(tmp_path: Path) -> None:
     torch = needs.oracle("torch")
     needs.oracle("safetensors")
-    from safetensors.torch import save_file
+    from safetensors.torch import load_file, save_file
 
     path = tmp_path / "real.safetensors"
-    names = ("float64", "float32", "float16", "bfloat16", "float8_e4m3fn", "float8_e5m2", "int8")
-    tensors = {name: torch.linspace(-3, 3, 15).reshape(3, 5).to(getattr(torch, name)) for name in names}
+    floats = (
+        "float64", "float32", "float16", "bfloat16", "float8_e4m3fn", "float8_e5m2", "float8_e4m3fnuz",
+        "float8_e5m2fnuz", "float8_e8m0fnu",
+    )  # fmt: skip
+    others = ("int64", "int32", "int16", "int8", "uint64", "uint32", "uint16", "uint8", "bool", "complex64")
+    bits = torch.randint(0, 256, (3, 40), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    tensors = {name: (bits % 2 if name == "bool" else bits).view(getattr(torch, name)) for name in (*floats, *others)}
+    tensors["float4_e2m1fn"] = bits.clone().view(torch.float4_e2m1fn_x2)
+    tensors = {name: tensor.clone() if name != "float4_e2m1fn" else tensor for name, tensor in tensors.items()}
     save_file(tensors, str(path), metadata={"format": "pt"})
-    source = open_source(path)
-    assert set(source) == set(names)
-    assert {record.name for record in source.applicable()} == set(names[:-1])
-    for record in source.applicable():
+    source, loaded = open_source(path), load_file(str(path))
+    assert set(source) == set(loaded) == set(tensors)
+    assert {record.name for record in source.applicable()} == {*floats, "float4_e2m1fn"}
+    for record in source.values():
         assert record.dtype == record.name
-        assert np.array_equal(record.read().astype(np.float64), tensors[record.name].double().numpy())
+        theirs = loaded[record.name].view(torch.uint8).numpy()
+        assert record.raw().tobytes() == theirs.tobytes()
+        if record.name in floats:
+            assert record.read().tobytes() == theirs.tobytes()
+            assert record.rows(1, 3).tobytes() == theirs[1:3].tobytes()
+    halves = np.stack([bits.numpy() & 15, bits.numpy() >> 4], axis=-1).reshape(3, 80)
+    assert source["float4_e2m1fn"].read().view(np.uint8).tolist() == halves.tolist()
