@@ -16,6 +16,7 @@ from perchq_widget.core.errors import QuantValueError
 
 torch = oracle("torch")
 functional = oracle("bitsandbytes").functional
+pytestmark = pytest.mark.oracle
 
 STEM = "model.layers.0.self_attn.v_proj."
 NAME = STEM + "weight"

@@ -14,8 +14,6 @@ from sources.checkpoints.folding import Array, check_weight, fold, refused, same
 
 from perchq_widget.core.errors import QuantValueError
 
-torch = oracle("torch")
-
 NAME = "model.layers.3.mlp.gate_proj.weight"
 F8 = np.dtype(ml_dtypes.float8_e4m3fn)
 FP4 = np.array([0, 0.5, 1, 1.5, 2, 3, 4, 6, -0.0, -0.5, -1, -1.5, -2, -3, -4, -6], np.float32)
@@ -105,7 +103,9 @@ def test_experts_with_a_global_scale_each() -> None:
     assert not record.quantized
 
 
+@pytest.mark.oracle
 def test_mxfp4_of_gpt_oss() -> None:
+    torch = oracle("torch")
     oracle("transformers")
     from transformers.integrations.mxfp4 import convert_moe_packed_tensors
 
