@@ -6,6 +6,7 @@ file, and no class is named that weights alone do not need. Nothing of a file is
 
 from __future__ import annotations
 
+import io
 import mmap
 import re
 import sys
@@ -101,8 +102,9 @@ def _check_contents(file: IO[bytes], path: Path, size: int, archived: bool) -> N
     members = torch_members(path, size) if archived else {}
     with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
         if archived:
-            mapped.seek(members["data.pkl"].offset)
-            _check_storages(_walked(mapped, path), members, path)
+            where = members["data.pkl"]
+            pickled = io.BytesIO(mapped[where.offset : where.offset + where.size])  # which ends where torch's does
+            _check_storages(_walked(pickled, path), members, path)
         else:
             _check_legacy(mapped, path, size)
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import pickletools
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import IO, Any
 
@@ -80,8 +80,8 @@ def walk(file: IO[bytes], origin: str, allowed: frozenset[str] = frozenset()) ->
     """
     walker = _Walker(allowed)
     try:
-        for instruction, argument, _ in pickletools.genops(file):
-            walker.step(instruction.name, argument)
+        for name, argument in _instructions(file):
+            walker.step(name, argument)
     except QuantValueError as error:
         raise QuantValueError(f"{origin}: {error}") from error
     except (ValueError, IndexError, KeyError, TypeError, OverflowError, MemoryError) as error:
@@ -89,6 +89,31 @@ def walk(file: IO[bytes], origin: str, allowed: frozenset[str] = frozenset()) ->
             f"{origin}: malformed: its pickle makes no sense ({clip_text(str(error), 200)})"
         ) from error
     return Contents(tuple(dict.fromkeys(walker.refused)), tuple(walker.claims), walker.value)
+
+
+def _instructions(file: IO[bytes]) -> Iterator[tuple[str, Any]]:
+    """Names and arguments, up to the last; an instruction that is not known is named before its argument is read."""
+    name = ""
+    while name != "STOP":
+        code = file.read(1)
+        if not code:
+            raise ValueError("its end is missing")
+        if code not in _CODES:
+            other = _OTHER_CODES.get(code, f"0x{code.hex()}")
+            raise QuantValueError(
+                f"its pickle has the instruction {other}, which weights-only loading does not take; "
+                "torch.save with its own pickle_protocol, 2, writes none"
+            )
+        name, reader = _CODES[code]
+        yield name, None if reader is None else reader(file)
+
+
+def _global_name(file: IO[bytes]) -> str:
+    """The two lines of a GLOBAL, as torch reads them: the standard library's reader would look for escapes."""
+    lines = file.readline(), file.readline()
+    if not all(line.endswith(b"\n") for line in lines):
+        raise ValueError("the name of a class is cut")
+    return ".".join(line[:-1].decode("utf-8") for line in lines)
 
 
 class _Walker:
@@ -106,17 +131,9 @@ class _Walker:
         elif name in _MADE:
             self._stack.append(_MADE[name])
         else:
-            act = _STEPS.get(name)
-            if act is None:
-                raise QuantValueError(
-                    f"its pickle has the instruction {name}, which weights-only loading does not take; torch.save with "
-                    "its own pickle_protocol, 2, writes none"
-                )
-            act(self, argument)
+            _STEPS[name](self, argument)
 
-    def global_(self, argument: str) -> None:
-        module, _, name = argument.partition(" ")
-        full = f"{module}.{name}"
+    def global_(self, full: str) -> None:
         if not _ALLOWED.fullmatch(full) and full not in self._allowed:
             self.refused.append(full)
         self._stack.append(_Global(full))
@@ -228,3 +245,10 @@ _STEPS: dict[str, Callable[[_Walker, Any], None]] = {
     "TUPLE3": _tuple_of(3),
     "STOP": _Walker.stop,
 }
+#: code -> name and what reads the argument
+_CODES: dict[bytes, tuple[str, Callable[[IO[bytes]], Any] | None]] = {
+    each.code.encode("latin-1"): (each.name, None if each.arg is None else each.arg.reader)
+    for each in pickletools.opcodes
+    if each.name in {*_PUSHED, *_MADE, *_STEPS}
+} | {b"c": ("GLOBAL", _global_name)}
+_OTHER_CODES = {each.code.encode("latin-1"): each.name for each in pickletools.opcodes}

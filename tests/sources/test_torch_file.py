@@ -224,6 +224,11 @@ CASES: dict[str, tuple[bytes, str]] = {
     "no operand": (b"}(u.", "holds no tensors"),
     "cut": (b"}(", "makes no sense"),
     "nothing on the stack": (b"\x85", "makes no sense"),
+    "an escape in a name": (b"ctorch\n\\q\n.", "objects of torch"),
+    "an escape in a number": (b"I\\z\n.", "instruction INT"),
+    "a name that is cut": (b"ctorch", "name of a class is cut"),
+    "no such instruction": (b"\xff", "instruction 0xff"),
+    "no end": (b"}", "holds no tensors"),
     "an unknown instruction": (b"\x95" + bytes(8), "pickle_protocol, 2"),
 }
 
