@@ -70,13 +70,15 @@ def granularity_of(
     return found
 
 
-def checked_scale(scale: npt.ArrayLike, rules: Convention, argument: str = "scale") -> FloatArray:
-    """Scales in the dtype that the convention computes in, finite and above 0."""
+def checked_scale(
+    scale: npt.ArrayLike, rules: Convention, argument: str = "scale", *, signed: bool = False
+) -> FloatArray:
+    """Scales in the dtype that the convention computes in, finite and, unless ``signed``, above 0."""
     given = as_numbers(scale, argument)
     dtype = rules.working_dtype(given.dtype)
     with np.errstate(over="ignore", under="ignore"):
         values = given.astype(dtype)
-    bad = ~(np.isfinite(values) & (values > 0))
+    bad = ~(np.isfinite(values) & (signed | (values > 0)))
     if bad.any():
         where = f" (channel {int(np.argwhere(bad)[0][0])})" if values.ndim else ""
         first = float(values[bad][0])

@@ -66,7 +66,7 @@ class QParams:
         rules = get_convention(convention)
         dtype = canonical_dtype(dtype)
         ends = code_ends(dtype, quant_min, quant_max, rules)
-        scales = checked_scale(scale, rules)
+        scales = checked_scale(scale, rules, signed=rules.signed_groups and isinstance(group_size, (int, np.integer)))
         unit = granularity_of(granularity, scales, ch_axis, group_size)
         values: dict[str, Any] = {
             "scale": frozen(scales),
@@ -182,20 +182,21 @@ class QParams:
         return np.asarray((codes.astype(np.int64) - params.zero.astype(np.int64)).astype(carrier(self.working_dtype)))
 
     def effective(self) -> FloatArray:
-        """The scale, float64."""
-        return self.scale.astype(np.float64)
+        """The scale without its sign, float64."""
+        return np.abs(self.scale.astype(np.float64))
 
     def represented(self) -> tuple[FloatArray, FloatArray]:
         """The real values of quant_min and quant_max, float64, of scale's shape."""
         scale = self.scale.astype(np.float64)
-        return (self.quant_min - self.zero_point) * scale, (self.quant_max - self.zero_point) * scale
+        ends = [(end - self.zero_point) * scale for end in (self.quant_min, self.quant_max)]
+        return np.minimum(*ends), np.maximum(*ends)
 
     def expand(self, units: Units, across: int) -> Expanded:
         """The parameters of ``units``, which vary along axis ``across`` of a piece's view."""
         dtype = self.working_dtype
         scale = units.take(self.scale)
         zero = units.take(self.zero_point if self._one_zero is None else self._one_zero)
-        with np.errstate(over="ignore"):  # a subnormal scale has an infinite reciprocal, as in the runtime
+        with np.errstate(over="ignore", divide="ignore"):  # of a subnormal scale it is infinite, as in the runtime
             inverse = dtype.type(1) / scale
         levels = (zero, self.quant_min - zero, self.quant_max - zero)
         multiplier = None if self.multiplier is None else units.take(self.multiplier)

@@ -95,7 +95,8 @@ class Convention:
     to, a tensor of one of the others keeps its own. ``short_group``, ``short_block``: whether the last may be
     smaller. ``whole_dtype_saturates``: reduce_range and quant_range say what the range is spread over, but codes
     saturate at the ends of the dtype all the same. ``statistics``: scale rules that look at all values of a unit, not
-    at the ends of its range; minus to plus what they give stands in for the range.
+    at the ends of its range; minus to plus what they give stands in for the range. ``signed_groups``: files have
+    groups whose scale is negative, or 0 where all values are.
     """
 
     name: str
@@ -121,6 +122,7 @@ class Convention:
     symmetric_zero_point: Callable[[QuantScheme], int] = _zero
     short_group: bool = False
     short_block: bool = True
+    signed_groups: bool = False
     exact: bool = False  # computes on the decimals that floats print as
     zero_in_range: bool = True  # the rule takes zero into every range
     scale_floor: float | None = None  # the least scale, a finding where it is reached

@@ -292,3 +292,21 @@ def test_torch_tensors_that_numpy_cannot_read_say_what_to_call() -> None:
     for tensor in (torch.ones(2, dtype=torch.bfloat16), torch.ones(2, requires_grad=True)):
         with pytest.raises(QuantTypeError, match=r"\.detach\(\)\.cpu\(\)\.float\(\)"):
             quantize(tensor, choose_qparams(0, 1))
+
+
+def test_groups_of_onnxruntime_may_have_scales_of_any_sign() -> None:
+    """MatMulNBits puts a block's largest value at code 0, so that its scale takes the other sign."""
+    codes = np.array([[0, 8, 15, 8, 8, 8], [0, 7, 15, 3, 9, 1]], np.uint8)
+    scale, zero_point = [[-0.5, 0.0], [0.25, -2.0]], np.full((2, 2), 8)
+    params = QParams(scale, zero_point, dtype="uint4", convention="onnxruntime", ch_axis=0, group_size=3)
+    values = dequantize(codes, params)
+    assert values.tolist() == [[4, 0, -3.5, 0, 0, 0], [-2, -0.25, 1.75, 10, -2, 14]]
+    assert np.array_equal(quantize(values, params), codes)
+    assert params.effective().min() == 0
+    low, high = params.represented()
+    assert (low <= high).all()
+    assert (low[0, 0], high[0, 0]) == (-3.5, 4)
+    with pytest.raises(QuantValueError, match="finite and above 0"):
+        QParams(-0.5, 8, dtype="uint4", convention="onnxruntime")
+    with pytest.raises(QuantValueError, match="finite and above 0"):
+        QParams(scale, zero_point, dtype="uint4", convention="pytorch", ch_axis=0, group_size=3)

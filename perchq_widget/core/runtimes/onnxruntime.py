@@ -167,6 +167,7 @@ ONNXRUNTIME = Convention(
     whole_dtype_saturates=True,
     symmetric_zero_point=middle,
     short_group=True,
+    signed_groups=True,  # MatMulNBits, symmetric: a block's largest value is at code 0, its sign in the scale
     refusals=(NO_REDUCED_BLOCKS,),
     checked="onnxruntime 1.32.0, onnx 1.23.2, CPU, x86-64",
     source="onnxruntime.quantization compute_scale_zp and compute_scale_zp_blocked; ONNX QuantizeLinear and "
