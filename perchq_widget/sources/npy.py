@@ -203,10 +203,10 @@ def _member(
 def _member_damage(
     info: zipfile.ZipInfo, archive_size: int, names: Counter[str], overlapping: set[int]
 ) -> str | None:
-    if not info.filename.endswith(".npy"):
-        return "it is not an array (.npy)"
     if names[_name(info)] > 1:
         return "it is in the archive twice under this name"
+    if not info.filename.endswith(".npy"):
+        return "it is not an array (.npy)"
     ratio = _METHODS.get(info.compress_type)
     if ratio is None:
         return f"it is compressed by method {info.compress_type}; only stored and deflated members are read"
@@ -281,8 +281,8 @@ def _record(
     return TensorRecord(
         name,
         header.shape,
-        header.dtype.name,
-        header.n_bytes,
+        "unknown" if header is _NOTHING else header.dtype.name,
+        0 if header is _NOTHING else header.n_bytes,
         axis.axis,
         axis.reason,
         not_applicable=problem,

@@ -190,3 +190,72 @@ def test_what_is_no_archive_is_refused(tmp_path: Path, content: bytes) -> None:
     path.write_bytes(content)
     with pytest.raises(QuantValueError, match=r"x\.npz: is no \.npz archive"):
         open_source(path)
+
+
+def test_rows_of_a_member_are_those_of_the_whole(tmp_path: Path) -> None:
+    path = tmp_path / "m.npz"
+    data = np.arange(12, dtype=">f4").reshape(4, 3)
+    np.savez_compressed(path, c=data, fortran=np.asfortranarray(data), codes=np.arange(3, dtype=np.int8))
+    source = open_source(path)
+    for name in ("c", "fortran"):
+        for ends in ((0, 4), (1, 3), (-1, 9), (3, 1)):
+            rows = source[name].rows(*ends)
+            assert rows.dtype.isnative
+            assert np.array_equal(rows, data[slice(*ends)])
+    assert source["codes"].raw().tolist() == [0, 1, 2]
+    assert source["c"].raw().dtype == np.dtype(">f4")
+
+
+def test_names_stay_as_they_are(tmp_path: Path) -> None:
+    path = tmp_path / "names.npz"
+    names = ["a/b", "../up", "/root", "tab\tand\nline", "é" * 2000, "dot.npy"]
+    with zipfile.ZipFile(path, "w") as archive:
+        for name in [*names, "plain"]:
+            archive.writestr(f"{name}.npy", npy_bytes(np.ones(2)))
+        archive.writestr("plain", "the same name without its suffix")
+    source = open_source(path)
+    assert [record.name for record in source.applicable()] == names
+    assert "twice" in str(source["plain"].not_applicable)
+    assert all(source[name].read().tolist() == [1, 1] for name in names)
+
+
+def test_a_zip_bomb_is_listed_and_not_expanded(tmp_path: Path) -> None:
+    path = tmp_path / "bomb.npz"
+    zeros = header((1 << 24, 2)) + bytes(1 << 27)
+    inner = io.BytesIO()
+    with zipfile.ZipFile(inner, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("w.npy", zeros)
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("zeros.npy", zeros)
+        archive.writestr("nested.npz", inner.getvalue())
+        archive.writestr("nested.npy", inner.getvalue())
+        archive.writestr("good.npy", npy_bytes(np.ones(2)))
+    source = open_source(path)
+    assert [record.name for record in source.applicable()] == ["good"]
+    assert "as only zeros or a zip bomb do" in str(source["zeros"].not_applicable)
+    with pytest.raises(QuantValueError, match="bomb"):
+        source["zeros"].raw()
+    assert "not an array" in str(source["nested.npz"].not_applicable)
+
+
+def test_members_that_share_bytes_are_not_believed(tmp_path: Path) -> None:
+    path = tmp_path / "shared.npz"
+    with zipfile.ZipFile(path, "w") as archive:
+        for name in ("a", "b", "c"):
+            archive.writestr(f"{name}.npy", npy_bytes(np.ones(2)))
+    raw = bytearray(path.read_bytes())
+    second = raw.index(b"PK\x01\x02", raw.index(b"PK\x01\x02") + 4)
+    raw[second + 42 : second + 46] = struct.pack("<I", 10)  # b's header lies inside of a
+    path.write_bytes(raw)
+    source = open_source(path)
+    assert [record.name for record in source.applicable()] == ["c"]
+    assert "another member claims the same bytes" in str(source["a"].not_applicable)
+
+
+def test_a_directory_beyond_all_bounds_is_not_read(tmp_path: Path) -> None:
+    path = tmp_path / "many.npz"
+    entry = struct.pack("<4s6H3L5H2L", b"PK\x01\x02", 20, 20, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0) + b"a"
+    directory = entry * 400_000
+    path.write_bytes(directory + struct.pack("<4s4H2LH", b"PK\x05\x06", 0, 0, 1, 1, len(directory), 0, 0))
+    with pytest.raises(QuantValueError, match=r"directory has 18800000 bytes; up to 16777216 are read"):
+        open_source(path)
