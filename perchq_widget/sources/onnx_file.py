@@ -16,7 +16,7 @@ from perchq_widget.sources.base import TensorRecord, TensorSource
 from perchq_widget.sources.decimals import clip_text
 from perchq_widget.sources.file_bytes import FileStamp
 from perchq_widget.sources.memory import as_array, dtype_problem, shape_problem
-from perchq_widget.sources.onnx_axes import axis_hint
+from perchq_widget.sources.onnx_axes import MAX_USES, axis_hint
 from perchq_widget.sources.onnx_external import DataFolder
 from perchq_widget.sources.onnx_graph import Scope, scopes_of
 from perchq_widget.sources.onnx_packed import Bnb4, packed_use, unpacking
@@ -139,7 +139,8 @@ class _Listing:
 
     def _role(self, scope: Scope, tensor: Tensor) -> str | None:
         """Why a constant that is not quantized is none to be analysed, by what it is for."""
-        if tensor.kind is INT32 and any((use.node.op, use.index) in BIASES for use in scope.uses.get(tensor.name, ())):
+        uses = scope.uses.get(tensor.name, [])[:MAX_USES]
+        if tensor.kind is INT32 and any((use.node.op, use.index) in BIASES for use in uses):
             return BIAS
         role = parameter_of(scope, tensor.name)
         return None if role is None else f"it is {role}"

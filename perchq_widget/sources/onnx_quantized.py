@@ -104,6 +104,7 @@ def in_blocks(shape: tuple[int, ...], axis: int, block: int, suggested: int) -> 
     """Blocks along ``axis``, told per channel of ``suggested`` if that can be, else of another axis that can."""
     if block < 1:
         raise QuantValueError(f"malformed: its block size is {block}")
+    block = min(block, shape[axis])
     if len(shape) == 1:
         return Layout(shape, axis, block, None, "a single axis cut into blocks has no channels to tell them by")
     for ch_axis in dict.fromkeys((suggested, *range(len(shape)))):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from perchq_widget.sources.onnx_axes import View, passed_on, uses_of
+from perchq_widget.sources.onnx_axes import MAX_USES, View, passed_on, uses_of
 from perchq_widget.sources.onnx_graph import Node, Scope, Use
 from perchq_widget.sources.onnx_tensor import Tensor
 
@@ -84,10 +84,11 @@ _INTEGER_PRODUCTS = {("MatMulInteger", 0): 2, ("MatMulInteger", 1): 3, ("ConvInt
 _PRODUCT_AXES = {("MatMulInteger", 0): -2, ("MatMulInteger", 1): -1, ("ConvInteger", 1): 0}
 
 
-def operands_of(node: Node) -> tuple[Operand, ...]:
-    """The operands of a node, none where it does not compute with codes."""
-    if node.op == "QLinearConcat":
-        return tuple(Operand(index, index + 1, index + 2) for index in range(2, len(node.inputs) - 2, 3))
+def operands_at(node: Node, index: int) -> tuple[Operand, ...]:
+    """The operands of a node that its input ``index`` may be of, none where it does not compute with codes."""
+    if node.op == "QLinearConcat":  # as many as there are, after the two parameters of what it gives
+        first = index - (index - 2) % 3
+        return (Operand(first, first + 1, first + 2),) if index >= 2 else ()
     if node.op in OPERANDS:
         return OPERANDS[node.op]
     return (Operand(0, 1, 2),) if node.op.startswith("QLinear") else ()
@@ -115,7 +116,7 @@ def _site(view: View, use: Use) -> Site | None:
     if node.op == "QuantizeLinear" and use.index == 0:
         found = Operand(0, 1, 2, _attribute_axis)
         return _of_operand(found, view, use, floats=True)
-    for operand in operands_of(node):
+    for operand in operands_at(node, use.index):
         if operand.values == use.index:
             return _of_operand(operand, view, use)
     if (node.op, use.index) in _INTEGER_PRODUCTS:
@@ -169,7 +170,7 @@ def _constant_of(scope: Scope, name: str) -> str | None:
 
 def parameter_of(scope: Scope, name: str) -> str | None:
     """What ``name`` is a parameter of, in words, if it is nothing else: "the scale of 'x' in Conv 'c'"."""
-    uses = scope.uses.get(name, [])[:256]
+    uses = scope.uses.get(name, [])[:MAX_USES]
     found = [_role(use) for use in uses]
     return found[0] if found and all(role is not None for role in found) else None
 
@@ -181,7 +182,7 @@ def _role(use: Use) -> str | None:
     for place, words in enumerate(("scale", "zero point")):
         if node.op in OF_OUTPUT and OF_OUTPUT[node.op][place] == use.index:
             return f"the {words} of what {node} gives"
-    for operand in operands_of(node):
+    for operand in operands_at(node, use.index):
         if use.index == operand.scale:
             return f"the scale of an input of {node}"
         if use.index == operand.zero:

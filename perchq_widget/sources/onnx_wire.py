@@ -40,8 +40,10 @@ KEPT: dict[str, dict[int, str]] = {
 }
 MAX_DEPTH = 90  # protobuf's own limit is 100
 MAX_FIELDS = 4_000_000
-MAX_MESSAGES = 1_000_000
-MAX_TENSORS = 100_000
+#: Of nodes, attributes and tensors, and of tensors: at most so many, and no more than a file of its size can describe.
+MAX_MESSAGES, MESSAGE_BYTES = 1_000_000, 4
+MAX_TENSORS, TENSOR_BYTES = 100_000, 16
+_A_FEW = 2000
 MAX_DIMS_BYTES = 1024
 MAX_LIST_BYTES = 4096
 
@@ -168,6 +170,8 @@ class _Walk:
         self.data = data
         self.places: list[Place] = []
         self._left, self._n_messages = MAX_FIELDS, 0
+        self._most_messages = min(MAX_MESSAGES, _A_FEW + len(data) // MESSAGE_BYTES)
+        self._most_tensors = min(MAX_TENSORS, _A_FEW + len(data) // TENSOR_BYTES)
 
     def message(self, kind: str, start: int, stop: int, depth: int) -> bytearray:
         """The skeleton of the message of ``kind`` between two offsets."""
@@ -210,8 +214,8 @@ class _Walk:
                 out += self.data[first:end]
                 if number == 1:
                     dims.add(begin, end)
-        if len(self.places) >= MAX_TENSORS:
-            raise WireError(f"it has more than {MAX_TENSORS} tensors")
+        if len(self.places) >= self._most_tensors:
+            raise WireError(f"it has more than {self._most_tensors} tensors")
         self.places.append(place)
         mark = encoded(len(self.places) - 1)
         return out + encoded(7 << 3 | BYTES) + encoded(len(mark)) + mark
@@ -223,8 +227,8 @@ class _Walk:
 
     def _count(self, depth: int) -> None:
         self._n_messages += 1
-        if self._n_messages > MAX_MESSAGES:
-            raise WireError(f"it has more than {MAX_MESSAGES} nodes, attributes and tensors")
+        if self._n_messages > self._most_messages:
+            raise WireError(f"it has more than {self._most_messages} nodes, attributes and tensors")
         if depth > MAX_DEPTH:
             raise WireError(f"its messages are nested more than {MAX_DEPTH} deep")
 

@@ -152,7 +152,7 @@ def quantize_ahead() -> Any:
 
 
 def subgraphs() -> Any:
-    """An If whose branches have weights of one name, a function with a constant, a sparse one, all kinds of constants."""
+    """An If whose branches have weights of one name, a function with a constant, constants of all kinds."""
 
     def branch(n: int) -> Any:
         return helper.make_graph(

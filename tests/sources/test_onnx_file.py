@@ -214,8 +214,10 @@ def test_models_beyond_all_measure_are_refused(tmp_path: Path) -> None:
         deep = put(1, put(5, put(6, deep)))
     with pytest.raises(QuantValueError, match="nested more than"):
         opened(tmp_path, put(7, deep))
-    with pytest.raises(QuantValueError, match=f"more than {onnx_wire.MAX_TENSORS} tensors"):
-        opened(tmp_path, put(7, put(5, b"") * (onnx_wire.MAX_TENSORS + 1)))
+    with pytest.raises(QuantValueError, match=r"more than \d+ tensors"):
+        opened(tmp_path, put(7, put(5, b"") * 100_000))
+    with pytest.raises(QuantValueError, match=r"more than \d+ nodes"):
+        opened(tmp_path, put(7, put(1, b"") * 100_000))
 
 
 def test_a_changed_file_is_not_read_by_the_old_layout(tmp_path: Path) -> None:
