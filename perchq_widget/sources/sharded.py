@@ -66,7 +66,7 @@ def _read_index(path: Path) -> _Places:
     if size > MAX_INDEX_BYTES:
         raise QuantValueError(f"{path}: the index has {size} bytes; up to {MAX_INDEX_BYTES} are read")
     with path.open("rb") as file:
-        raw = file.read(MAX_INDEX_BYTES)
+        raw = file.read(size)  # all the memory that read() is allowed is taken first
     try:
         walk = JsonWalk(raw.decode("utf-8"))
     except UnicodeDecodeError as error:
