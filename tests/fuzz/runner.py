@@ -35,13 +35,13 @@ def run(readers: Sequence[str], n_files: int) -> Iterator[Result]:
     """What came of ``n_files`` damaged files of each reader, reader by reader."""
     present = [name for name in readers if READERS[name].missing() is None]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        parts = [result for each in pool.map(_run, _parts(present, n_files)) for result in each]
-    for name in readers:
-        missing = READERS[name].missing()
-        found = _sum(name, [each for each in parts if each.reader == name])
-        found.missing = missing
-        _keep(found)
-        yield found
+        running = [(part, pool.submit(_run, part)) for part in _parts(present, n_files)]
+        for name in readers:
+            done = [result for part, future in running if name in part.readers for result in future.result()]
+            found = _sum(name, [each for each in done if each.reader == name])
+            found.missing = READERS[name].missing()
+            _keep(found)
+            yield found
 
 
 def _parts(readers: Sequence[str], n_files: int) -> list[_Part]:

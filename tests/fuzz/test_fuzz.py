@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 
 import pytest
 from fuzz import runner
@@ -33,6 +34,8 @@ def test_whatever_a_reader_must_not_do_is_noticed(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(runner, "_WORKER", "fuzz.evil")
     (found,) = runner.run(["npy"], len(DEEDS))
     for number, (_, words) in enumerate(DEEDS):
+        if words == "MemoryError" and sys.platform != "linux":
+            continue  # there, memory has no limit
         assert any(each.startswith(f"npy {number}:") and words in each for each in found.failures), (number, words)
     assert len(found.failures) == len(DEEDS)
 

@@ -161,3 +161,31 @@ def by_the_quantizer(qparams: pq.QParams, n_bits: int) -> tuple[np.ndarray, np.n
     if size:  # its function for values knows no blocks
         return codes, codes.astype(np.float32) * np.repeat(scale, size, axis=1)
     return codes, arithmetic.uniform_dequantize(codes, theirs).astype(np.float32)
+
+
+def test_a_model_that_the_converter_quantized_statically(tmp_path: Path) -> None:
+    model = Model()
+    x, y = model.tensor((1, 64)), model.tensor((1, 16))
+    weight = WEIGHT.copy()
+    weight[3] = 0  # whose scale the converter writes as 0
+    w, bias = model.tensor((16, 64), "float32", weight, name="w"), model.tensor((16,), "float32", bytes(64), name="b")
+    model.operation("FULLY_CONNECTED", [x, w, bias], [y])
+    data = model.between([x], [y])
+    wrapper = importlib.import_module("ai_edge_litert._pywrap_tensorflow_lite_calibration_wrapper")
+    calibrator = wrapper.CalibrationWrapper(data, [], [])
+    calibrator.Prepare()
+    calibrator.FeedTensor([np.linspace(-1, 1, 64, dtype=np.float32).reshape(1, 64)])
+    kinds = [np.dtype(each).num for each in (np.int8, np.int32)]
+    path = tmp_path / "m.tflite"
+    path.write_bytes(calibrator.QuantizeModel(kinds[0], kinds[0], False, kinds[0], kinds[1], False, False))
+    source = pq.open_source(path)
+    theirs = interpreter(path.read_bytes())
+    details = {each["name"]: each for each in theirs.get_tensor_details()}
+    record, given = source["w"], details["w"]["quantization_parameters"]
+    codes = theirs.get_tensor(details["w"]["index"])
+    assert np.array_equal(record.stored().codes, codes)
+    assert record.read().tobytes() == (codes.astype(np.float32) * given["scales"][:, None]).tobytes()
+    assert "bias of integers" in str(source["b"].not_applicable)
+    assert np.array_equal(source["b"].raw(), theirs.get_tensor(details["b"]["index"]))
+    assert np.array_equal(pq.analyze(record).codes(), codes)
+    assert ("1 of the scales are 0" in record.stored().note) == bool((given["scales"] == 0).any())
