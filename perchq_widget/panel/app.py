@@ -9,6 +9,7 @@ import ipywidgets as w
 
 from ..core.errors import LinesError
 from ..report.text import clean_name, escape
+from ..study.channels import STORED_QPARAMS
 from .as_code import CodeFold, code_of
 from .as_stored import StoredMode
 from .bakeoff import BakeOff
@@ -339,4 +340,5 @@ class QuantPanel(Comparisons, w.VBox):
 
 def _heading(report: ChannelReport) -> str:
     estimate = "" if report.exact else ' · <b>estimate</b> while the control moves, exact when it rests'
-    return f'<h3>{escape(report.name)}</h3><div class="perchq-caption">{escape(report.caption)}{estimate}</div>'
+    stored = f" · <b>{STORED_QPARAMS}</b>" if report.study.range_from == STORED_QPARAMS else ""
+    return f'<h3>{escape(report.name)}</h3><div class="perchq-caption">{escape(report.caption)}{stored}{estimate}</div>'

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from ..core.conventions import why_not
 from ..core.errors import QuantError
 from ..core.observers import POLICIES
-from ..study.comparison_table import best_of
+from ..study.comparison_table import comparable_sqnr, leading_of
 from ..study.live import TensorFacts
 from ..study.tensor import Request
 from .pins import AS_STORED
@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 class Baked:
     """What one observer makes of the tensor: its figures, each channel's SQNR, and the seconds that it took.
 
-    ``refused`` says why the settings do not allow it, "" if they do; then ``by_channel`` has shape (C,).
+    ``refused`` says why the settings do not allow it, "" if they do; then ``by_channel`` has shape (C,), NaN for a
+    channel without a value.
     """
 
     name: str
@@ -94,7 +95,7 @@ def _baked(name: str, table: ChannelTable, names: Sequence[str], seconds: float)
         _median(by_channel),
         float(found["clipped_pct"]),
         seconds,
-        by_channel,
+        comparable_sqnr(table.known),
     )
 
 
@@ -103,13 +104,13 @@ def _median(values: npt.NDArray[np.float64]) -> float:
     return float(np.partition(values, (values.size - 1) // 2)[(values.size - 1) // 2])
 
 
-def winners(baked: Sequence[Baked]) -> npt.NDArray[np.intp]:
-    """Per channel the place in ``baked`` of the observer with the highest SQNR, the first of equals; shape (C,)."""
-    return best_of(np.stack([each.by_channel for each in baked]))
+def leading(baked: Sequence[Baked]) -> npt.NDArray[np.bool_]:
+    """Which of ``baked`` have the highest SQNR of a channel, equals included; shape (outcomes, C)."""
+    return leading_of(np.stack([each.by_channel for each in baked]))
 
 
-def wins_along(won: npt.NDArray[np.bool_], most: int) -> npt.NDArray[np.float64]:
-    """The share of channels won, in at most ``most`` runs of neighbouring channels."""
-    starts = np.unique(np.linspace(0, won.size, min(most, won.size), endpoint=False).astype(np.int64))
-    sizes = np.diff([*starts.tolist(), won.size])
-    return np.asarray(np.add.reduceat(won.astype(np.float64), starts) / sizes)
+def share_along(leads: npt.NDArray[np.bool_], most: int) -> npt.NDArray[np.float64]:
+    """The share of channels led, in at most ``most`` runs of neighbouring channels."""
+    starts = np.unique(np.linspace(0, leads.size, min(most, leads.size), endpoint=False).astype(np.int64))
+    sizes = np.diff([*starts.tolist(), leads.size])
+    return np.asarray(np.add.reduceat(leads.astype(np.float64), starts) / sizes)

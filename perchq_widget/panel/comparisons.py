@@ -117,8 +117,9 @@ class Comparisons:
         """Fill the table of observers, here and now, and return it: what each would make of the tensor in view.
 
         One row per observer, each with its own parameters: sqnr_db, worst_channel, worst_sqnr_db, median_sqnr_db,
-        clipped_pct, channels_won (highest SQNR, the first of equals), seconds, and ``refused``, the reason where the
-        settings do not allow it. Who won each channel is then in ``panel.bakeoff.winners``. All values of the tensor
+        clipped_pct, channels_best (those where no other is better), seconds, and ``refused``, the reason where the
+        settings do not allow it; parameters as stored in the tensor's file have a row too, where they are in view or
+        pinned. Who is best for each channel is then in ``panel.bakeoff.winners``. All values of the tensor
         are read for each. Raises QuantValueError for the calculator, whose lines are ranges already, and while the
         panel shows an error instead of a result.
         """

@@ -58,6 +58,7 @@ _NAMES = (
     "reduce_range", "narrow_range", "convention", "observer", "clip_ratio",
 )  # fmt: skip
 _TENSOR_ONLY = ("as_stored", "granularity", "group_size", "scale_rule", "narrow_range", "observer", "clip_ratio")
+_WIDE = ("as_stored", "convention")
 _MOST_REASONS, _MOST_TEXT = 1, 150  # that stand in the open; more is folded
 
 
@@ -130,7 +131,7 @@ class Controls:
         parts = [self._field(name), self._note(name)]
         if name == "as_stored":
             beside = self._kit.button(
-                self._compare_stored, description="Compare with the stored parameters", icon="columns",
+                self._compare_stored, description="Compare with stored", icon="columns",
                 tooltip="What the settings below would choose, against what the file has: in table and charts",
             )
             return [*parts, beside]
@@ -145,7 +146,7 @@ class Controls:
 
 
 def _css_class(name: str) -> str:
-    return f"perchq-field perchq-{name.replace('_', '-')}" + (" perchq-wide" if name == "convention" else "")
+    return f"perchq-field perchq-{name.replace('_', '-')}" + (" perchq-wide" if name in _WIDE else "")
 
 
 def _fill(field: Any, name: str, view: PanelView) -> None:

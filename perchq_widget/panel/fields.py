@@ -34,7 +34,7 @@ _KINDS: Mapping[str, tuple[Any, Mapping[str, Any]]] = {
     "as_stored": (
         w.ToggleButtons,
         {
-            "options": [("as stored in the file", True), ("as chosen here", False)],
+            "options": [("as stored", True), ("as chosen here", False)],
             "tooltips": [f"Parameters {text}" for text in ("that the file holds", "that the settings below choose")],
             "tooltip": None,
         },

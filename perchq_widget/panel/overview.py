@@ -30,7 +30,10 @@ _SAME_DB = 0.005  # less than two decimals show
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Drawn:
-    """The numbers behind one picture: per channel SQNR (NaN: no value), clipped or not, SQNR of the baseline."""
+    """The numbers behind one picture: per channel SQNR (NaN: no value), clipped or not, SQNR of the baseline.
+
+    ``tensor``: a channel counts as clipped where a value lies more than one code outside; else where its sample does.
+    """
 
     sqnr: m.Floats
     clipped: Mask
@@ -40,6 +43,7 @@ class Drawn:
     baseline: m.Floats | None = None
     baseline_name: str = ""
     unlike: str = ""  # why there is a baseline that is not drawn
+    tensor: bool = False
 
 
 class OverviewChart:
@@ -165,7 +169,8 @@ def drawn_of(view: PanelView) -> Drawn:
         baseline = np.where(valueless(then), np.nan, then["sqnr_db"].to_numpy(dtype=np.float64))
     name = "" if pin is None else pin.name
     columns = columns_of(sqnr.size)
-    return Drawn(sqnr, clipped_rows(view.table), columns, view.names, worst_rows(sqnr), baseline, name, unlike)
+    worst, tensor = worst_rows(sqnr), view.kind == "tensor"
+    return Drawn(sqnr, clipped_rows(view.table), columns, view.names, worst, baseline, name, unlike, tensor)
 
 
 def worst_rows(sqnr: m.Floats, most: int = _NAMED) -> tuple[int, ...]:
@@ -220,11 +225,12 @@ def _title(drawn: Drawn) -> str:
 
 def _legend(drawn: Drawn) -> str:
     sqnr, per = drawn.sqnr, drawn.columns.per
-    keys = [m.swatch(m.BLUE, "not clipped")]
+    beyond = " by more than a code" if drawn.tensor else ""
+    keys = [m.swatch(m.BLUE, f"not clipped{beyond}")]
     if per > 1:
         keys = [m.swatch(m.BLUE, f"each column: {per} channels, lowest"), m.swatch(m.SKY, "and highest")]
     clipped = int(drawn.clipped.sum())
-    text = f"clipped: {count(clipped, 'channel')}, underlined" if clipped else "clipped: no channel"
+    text = f"clipped{beyond}: {count(clipped, 'channel')}, underlined" if clipped else f"clipped{beyond}: no channel"
     keys.append(m.swatch(m.VERMILLION, text, "▬"))
     if drawn.worst:
         names = ", ".join(shorten(clean_name(drawn.names[row]), 24) for row in drawn.worst)

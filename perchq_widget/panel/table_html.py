@@ -29,7 +29,7 @@ _HEADS = {"sqnr_delta_db": "Δ SQNR, dB", "clipped_delta_pct": "Δ clipped, poin
 _GAIN = {"sqnr_delta_db": 1, "clipped_delta_pct": -1}  # the sign of a change for the better
 _PLACE = "\ue000"  # a private character: no heading holds one once cleaned
 _KEY = (
-    '<div class="perchq-legend"><span class="perchq-key"><b class="perchq-clip">▲</b> clipped</span>'
+    '<div class="perchq-legend"><span class="perchq-key"><b class="perchq-clip">▲</b> clipped{beyond}</span>'
     '<span class="perchq-key"><b class="perchq-weak">▼</b> low SQNR</span>'
     '<span class="perchq-key"><b class="perchq-pick">◆</b> selected</span></div>'
 )
@@ -62,7 +62,8 @@ def page_html(view: PanelView) -> str:
     fills = _fills(flags, [(cells[name], classes.get(name)) for name in columns])
     pieces = _template(tuple(columns), len(rows))
     filled = chain.from_iterable(zip_longest(pieces, [escape(view.report.caption), *fills], fillvalue=""))
-    return "".join(filled) + _KEY
+    # A value less than a code outside is counted, and no reason to mark its channel.
+    return "".join(filled) + _KEY.format(beyond=" by more than a code" if view.report.kind == "tensor" else "")
 
 
 def _fills(flags: list[list[tuple[str, str]]], columns: list[tuple[list[str], list[str] | None]]) -> Iterator[str]:

@@ -14,7 +14,7 @@ from perchq_widget.report.html import whole_page
 from perchq_widget.report.html_style import FRAGMENT_CSS
 from perchq_widget.report.markdown import markdown_text
 from perchq_widget.report.summary import decibels
-from perchq_widget.report.text import clean_name, escape, format_cell, plural, short_number, shorten, unit_text
+from perchq_widget.report.text import NOTHING, clean_name, escape, format_cell, plural, short_number, shorten, unit_text
 from perchq_widget.study.comparison_table import DELTAS, FIGURES, ComparisonTable, apart
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ SCHEMA = "perchq.comparison/1"
 MOST_ROWS = 100
 SUMMARY_HEADS = (
     "report", "format", "convention", "observer", "clip ratio", "bits per weight", "SQNR", "difference",
-    "worst channel", "clipped, %", "error, %", "channels won",
+    "worst channel", "clipped, %", "error, %", "channels best or equal",
 )  # fmt: skip
 _LEFT = 4  # columns of text, from the left
 
@@ -40,9 +40,11 @@ class ReportComparison:
     and ``best``. Differences of two infinite figures are 0, the ratio of two zeros is 1.
 
     ``.summary`` has one row per report: its name, tensor, settings, bits_per_weight, sqnr_db, sqnr_delta_db,
-    worst_channel, worst_sqnr_db, clipped_pct, max_abs_error, pct_error and channels_won.
+    worst_channel, worst_sqnr_db, clipped_pct, max_abs_error, pct_error and channels_best: how many channels have no
+    higher SQNR in any other report, so that reports that are equally good all count them.
 
-    ``.best`` is the name of the report with the highest SQNR, by channel; the first of equals.
+    ``.best`` is the name of the report with the highest SQNR, by channel; the first of equals, "" for a channel without
+    a finite value. Pages say which reports are equal.
     """
 
     study: ComparisonTable
@@ -138,7 +140,8 @@ class ReportComparison:
             changes = [np.abs(frame[f"{DELTAS[0]}_{name}"].to_numpy(np.float64)) for name in self.names[1:]]
             frame = frame.iloc[np.argsort(-np.max(changes, axis=0), kind="stable")[:most]]
         columns = self._columns()
-        cells = [[_cell(figure, value) for value in frame[column].tolist()] for column, figure, _ in columns]
+        cells = [[_cell(figure, value) for value in frame[column].tolist()] for column, figure, _ in columns[:-1]]
+        cells.append([self._leaders(row) for row in frame.index.tolist()])
         return [heading for *_, heading in columns], [list(row) for row in zip(*cells, strict=True)]
 
     def _columns(self) -> list[tuple[str, str, str]]:
@@ -147,6 +150,13 @@ class ReportComparison:
         shown += [(DELTAS[0], name) for name in self.names[1:]]
         titled = [(f"{each}_{name}", each, f"{_TITLES[each]} {shorten(clean_name(name), 40)}") for each, name in shown]
         return [("channel", "channel", "channel"), *titled, ("best", "best", "best")]
+
+    def _leaders(self, row: int) -> str:
+        """The best report of a channel, or those that are equally good; nothing for a channel without a value."""
+        names = [name for name, leads in zip(self.names, self.study.leading[:, row], strict=True) if leads]
+        if len(names) > 1 and len(names) == len(self.names):
+            return "all equal"
+        return " = ".join(shorten(clean_name(name), 40) for name in names) if names else NOTHING
 
     def _note(self, shown: int) -> str:
         left_out = len(self.study.frame) - shown
@@ -196,7 +206,7 @@ def _summary_row(row: dict[Any, Any], scheme: Any) -> list[str]:
         clean_name(row["name"]), " ".join(filter(None, parts)), row["convention"], observer, f"{row['clip_ratio']:g}",
         "–" if np.isnan(bits) else short_number(bits), decibels(row["sqnr_db"]), signed_db(row["sqnr_delta_db"]),
         f"{clean_name(row['worst_channel'])}, {decibels(row['worst_sqnr_db'])}", short_number(row["clipped_pct"], 3),
-        short_number(row["pct_error"], 3), f"{row['channels_won']:,}",
+        short_number(row["pct_error"], 3), f"{row['channels_best']:,}",
     ]  # fmt: skip
 
 

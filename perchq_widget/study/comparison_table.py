@@ -38,14 +38,16 @@ class ComparisonTable:
     """Two to eight results about the same channels; deltas are against the first.
 
     ``frame`` has one row per channel: channel, for each result FIGURES with its name behind them, for each but the
-    first DELTAS, and ``best``. ``summary`` has one row per result. ``best`` is, per channel, the name of the result
-    with the highest SQNR, the first of equals.
+    first DELTAS, and ``best``. ``summary`` has one row per result; its channels_best counts the channels where no other
+    result is better, so that equals all count. ``best`` is, per channel, the name of the result with the highest SQNR,
+    the first of equals, "" for a channel without a value; ``leading`` (results, channels) has all of them.
     """
 
     names: tuple[str, ...]
     tables: tuple[ChannelTable, ...] = field(repr=False)
     frame: pd.DataFrame = field(repr=False)
     summary: pd.DataFrame = field(repr=False)
+    leading: npt.NDArray[np.bool_] = field(repr=False)
 
     @property
     def best(self) -> pd.Series[Any]:
@@ -61,9 +63,9 @@ def compare_tables(tables: Sequence[ChannelTable], names: Sequence[str] | None =
     for name, table in zip(called[1:], tables[1:], strict=True):
         check_same_channels(tables[0], table, (called[0], name))
     figures = [_figures(table) for table in tables]
-    best = best_of(np.stack([each["sqnr_db"] for each in figures]))
-    frame = _frame(tables[0], called, figures, best)
-    return ComparisonTable(called, tuple(tables), frame, _summary(called, tables, best))
+    leading = leading_of(np.stack([comparable_sqnr(table.frame) for table in tables]))
+    frame = _frame(tables[0], called, figures, leading)
+    return ComparisonTable(called, tuple(tables), frame, _summary(called, tables, leading), leading)
 
 
 def checked_names(names: object, n_reports: int) -> list[str]:
@@ -163,9 +165,17 @@ def ratio(there: npt.ArrayLike, here: npt.ArrayLike) -> Floats:
         return np.asarray(np.where(new == old, 1.0, new / old))
 
 
-def best_of(sqnr_db: Floats) -> npt.NDArray[np.intp]:
-    """Per channel the row of ``sqnr_db`` (results, channels) with the highest value, the first of equals."""
-    return np.asarray(np.argmax(np.where(np.isnan(sqnr_db), -np.inf, sqnr_db), axis=0))
+def comparable_sqnr(table: pd.DataFrame) -> Floats:
+    """Each channel's SQNR, NaN where the channel holds no finite value, so that there is nothing to be good at."""
+    sqnr = table["sqnr_db"].to_numpy(np.float64)
+    return np.where(table["n"].to_numpy() == 0, np.nan, sqnr) if "n" in table else sqnr
+
+
+def leading_of(sqnr_db: Floats) -> npt.NDArray[np.bool_]:
+    """Where a value of ``sqnr_db`` (results, channels) is the highest of its channel, equals included; never NaN."""
+    known = ~np.isnan(sqnr_db)
+    filled = np.where(known, sqnr_db, -np.inf)
+    return np.asarray((filled == filled.max(axis=0)) & known)
 
 
 def _figures(table: ChannelTable) -> dict[str, npt.NDArray[Any]]:
@@ -178,7 +188,10 @@ def _figures(table: ChannelTable) -> dict[str, npt.NDArray[Any]]:
 
 
 def _frame(
-    first: ChannelTable, names: tuple[str, ...], figures: list[dict[str, npt.NDArray[Any]]], best: npt.NDArray[np.intp]
+    first: ChannelTable,
+    names: tuple[str, ...],
+    figures: list[dict[str, npt.NDArray[Any]]],
+    leading: npt.NDArray[np.bool_],
 ) -> pd.DataFrame:
     import pandas as pd
 
@@ -192,17 +205,18 @@ def _frame(
             ratio(each["max_abs_error"], figures[0]["max_abs_error"]),
         )
         columns |= {f"{title}_{name}": values for title, values in zip(DELTAS, changes, strict=True)}
-    columns["best"] = np.array(names, dtype=object)[best]
+    leaders = np.array(names, dtype=object)[np.argmax(leading, axis=0)]
+    columns["best"] = np.where(leading.any(axis=0), leaders, "")
     return pd.DataFrame(columns)
 
 
-def _summary(names: tuple[str, ...], tables: Sequence[ChannelTable], best: npt.NDArray[np.intp]) -> pd.DataFrame:
+def _summary(names: tuple[str, ...], tables: Sequence[ChannelTable], leading: npt.NDArray[np.bool_]) -> pd.DataFrame:
     import pandas as pd
 
-    won = np.bincount(best, minlength=len(names)).tolist()
+    counts = leading.sum(axis=1).tolist()
     rows = [
-        {"name": name, **_settings(table), **_totals(table.summary, tables[0].summary), "channels_won": wins}
-        for name, table, wins in zip(names, tables, won, strict=True)
+        {"name": name, **_settings(table), **_totals(table.summary, tables[0].summary), "channels_best": count}
+        for name, table, count in zip(names, tables, counts, strict=True)
     ]
     frame = pd.DataFrame(rows)
     return frame.assign(**{name: pd.Series([row[name] for row in rows], dtype=object) for name in _MAYBE})

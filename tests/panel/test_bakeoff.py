@@ -17,7 +17,7 @@ from perchq_widget.core.observers import POLICIES
 from perchq_widget.panel import bakeoff
 from perchq_widget.panel.app import QuantPanel
 from perchq_widget.panel.bakeoff import OUTDATED, table_html
-from perchq_widget.panel.baking import Baked, observers_for, winners, wins_along
+from perchq_widget.panel.baking import Baked, leading, observers_for, share_along
 from perchq_widget.study.live import TensorFacts
 
 X = weight(8, 256)
@@ -64,7 +64,8 @@ def test_it_is_analyze_with_each_observer(tensor_panel: QuantPanel) -> None:
             assert row[figure] == (exact if isinstance(exact, str) else pytest.approx(exact, rel=1e-6))
         assert row["seconds"] > 0
     able = frame[frame["refused"] == ""]
-    assert able["channels_won"].sum() == len(X)
+    leads = np.stack([pq.analyze(X, scheme="symmetric", observer=str(name)).table["sqnr_db"] for name in able.index])
+    assert able["channels_best"].tolist() == (leads == leads.max(axis=0)).sum(axis=1).tolist()
 
 
 def test_every_channel_has_its_winner(tensor_panel: QuantPanel, three: dict[str, float]) -> None:
@@ -75,7 +76,7 @@ def test_every_channel_has_its_winner(tensor_panel: QuantPanel, three: dict[str,
     winner = tensor_panel.bakeoff.winners
     assert winner.to_dict() == best.to_dict()
     for name in three:
-        assert frame.loc[name, "channels_won"] == (winner == name).sum()
+        assert frame.loc[name, "channels_best"] == (winner == name).sum()
     assert frame.loc["mse", "median_sqnr_db"] == np.sort(reports[1].table["sqnr_db"])[3]
 
 
@@ -188,15 +189,27 @@ def test_lines_have_no_observers(panel: QuantPanel) -> None:
         panel.compare_observers()
 
 
-def test_winners_are_the_first_of_equals() -> None:
-    rows = [baked("a", 1, 5, -np.inf, np.inf), baked("b", 2, 5, -np.inf, np.inf), baked("c", 0, 6, -np.inf, 3)]
-    assert winners(rows).tolist() == [1, 2, 0, 0]
+def test_equals_lead_alike() -> None:
+    rows = [baked("minmax", 1, 5, np.nan, np.inf), baked("mse", 2, 5, np.nan, np.inf), baked("lp", 0, 6, np.nan, 3)]
+    assert leading(rows).sum(axis=1).tolist() == [1, 2, 1]
+    html = table_html(rows, "mse")
+    assert ">2<br><small>66.7 %" in html  # of the three channels that have a value
+
+
+def test_the_verdict_names_all_that_lead() -> None:
+    x = np.array([[-1.0, 0.5, 1.0], [-2.0, 0.0, 2.0], [np.nan] * 3], "f4")
+    panel = pq.show(x)
+    frame = panel.compare_observers().set_index("observer")
+    assert frame.loc["minmax", "channels_best"] == frame.loc["mse", "channels_best"] == 2
+    assert "<b>minmax</b> and" in panel.bakeoff.status.value
+    assert "2 of 2" in panel.bakeoff.status.value
+    assert panel.bakeoff.winners.iloc[2] == ""
 
 
 @pytest.mark.parametrize("n", [1, 5, 96, 97, 4096])
 def test_shares_along_the_channels_add_up(n: int) -> None:
     won = np.random.default_rng(n).random(n) < 0.3
-    shares = wins_along(won, 96)
+    shares = share_along(won, 96)
     assert shares.size == min(n, 96)
     assert ((shares >= 0) & (shares <= 1)).all()
     if n <= 96:

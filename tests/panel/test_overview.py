@@ -60,7 +60,7 @@ def test_clipped_channels_are_told_by_place_and_not_by_colour_alone() -> None:
     marks = rows_of(panel)["marks"].reshape(-1, 4)[:, 1]
     assert ((marks > low - 0.02 * (high - low)) == clipped).all()
     assert (marks < low).all()
-    assert f"clipped: {clipped.sum()} channels, underlined" in panel.overview._legend.value
+    assert f"clipped by more than a code: {clipped.sum()} channels, underlined" in panel.overview._legend.value
 
 
 @pytest.mark.parametrize("lines", ["a,-1,1,5\nb,-1,1,0.3\n", None])

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 import perchq_widget as pq
 from perchq_widget.core.schemes import QuantScheme
-from perchq_widget.study.comparison_table import DELTAS, FIGURES, apart, best_of, delta, ratio, settings_text
+from perchq_widget.study.comparison_table import DELTAS, FIGURES, apart, delta, leading_of, ratio, settings_text
 
 X = (np.random.default_rng(5).standard_normal((6, 64)) * np.logspace(-3, 1, 6)[:, None]).astype("f4")
 A, B = pq.analyze(X), pq.analyze(X, dtype="int4", clip_ratio=0.8)
@@ -43,7 +43,7 @@ def test_one_row_per_report() -> None:
     assert (row["dtype"], row["scheme"], row["convention"], row["observer"]) == ("int4", "affine", "pytorch", "minmax")
     assert row["clip_ratio"] == 0.8
     assert row["sqnr_delta_db"] == pytest.approx(B.summary["sqnr_db"] - A.summary["sqnr_db"])
-    assert list(summary["channels_won"]) == [6, 0]
+    assert list(summary["channels_best"]) == [6, 0]
     assert summary["group_size"].tolist() == [None, None]
 
 
@@ -70,9 +70,18 @@ def test_differences_are_never_nan(pairs: list[tuple[float, float]]) -> None:
     assert (ratio(np.abs(new), np.abs(old))[new == old] == 1).all()
 
 
-def test_the_first_of_equals_is_best_and_no_value_is_worst() -> None:
-    sqnr = [[1.0, math.inf, math.nan, -math.inf], [1.0, math.inf, -5.0, math.nan], [0.0, 9.0, -6.0, -math.inf]]
-    assert best_of(np.array(sqnr)).tolist() == [0, 0, 1, 0]
+def test_equals_all_lead_and_no_value_never_does() -> None:
+    inf, nan = math.inf, math.nan
+    sqnr = [[1.0, inf, nan, -inf, nan], [1.0, inf, -5.0, nan, nan], [0.0, 9.0, -6.0, -inf, nan]]
+    assert leading_of(np.array(sqnr)).astype(int).tolist() == [[1, 1, 0, 1, 0], [1, 1, 1, 0, 0], [0, 0, 0, 1, 0]]
+
+
+def test_equally_good_reports_both_count_and_empty_channels_do_not() -> None:
+    x = np.vstack([X[:3], np.full((1, X.shape[1]), np.nan, "f4")])
+    found = pq.compare(pq.analyze(x), pq.analyze(x, observer="percentile(100)"), names=["a", "b"])
+    assert found.summary["channels_best"].tolist() == [3, 3]
+    assert found.best.tolist() == ["a", "a", "a", ""]
+    assert [row[-1] for row in found.channel_cells()[1]] == ["all equal", "all equal", "all equal", "–"]
 
 
 def test_lines_are_compared_too() -> None:
