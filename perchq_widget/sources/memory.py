@@ -62,9 +62,7 @@ def as_array(obj: Any, *, argument: str = "tensor") -> np.ndarray[Any, Any]:
 
 def raw_array(obj: Any, *, argument: str = "tensor") -> np.ndarray[Any, Any]:
     """``obj`` as :func:`as_array` takes it, but of any type, rank and size; raises QuantError as it does."""
-    if is_torch(obj):
-        return torch_array(obj, argument, any_dtype=True)
-    return _native(_convert(obj, argument))
+    return _native(_convert(obj, argument, any_dtype=True))
 
 
 def dtype_problem(dtype: np.dtype[Any]) -> str | None:
@@ -95,9 +93,9 @@ def _native(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
 
 
-def _convert(obj: Any, argument: str) -> np.ndarray[Any, Any]:
+def _convert(obj: Any, argument: str, *, any_dtype: bool = False) -> np.ndarray[Any, Any]:
     try:
-        return _converted(obj, argument)
+        return torch_array(obj, argument, any_dtype=any_dtype) if is_torch(obj) else _converted(obj, argument)
     except QuantError:
         raise
     except Exception as error:  # code of the object's own: attributes and protocols may raise anything
@@ -111,8 +109,6 @@ def _converted(obj: Any, argument: str) -> np.ndarray[Any, Any]:
         )
     if isinstance(obj, np.ndarray):
         return np.asarray(obj)
-    if is_torch(obj):
-        return torch_array(obj, argument)
     if _is_pandas(obj):
         return _from_pandas(obj)
     if isinstance(obj, (list, tuple)):

@@ -76,6 +76,8 @@ def record_of(name: str, value: Any, origin: str, axis: AxisHint | None = None) 
         return _plain(name, value, origin, axis) if record is None else record
     except QuantError as error:
         return _unusable(name, value, origin, str(error))
+    except Exception as error:  # subclasses of torch's tensors override what we ask them
+        return _unusable(name, value, origin, f"it ({type(value).__name__}) does not answer: {what_it_said(error)}")
 
 
 def _plain(name: str, value: Any, origin: str, axis: AxisHint | None) -> TensorRecord:

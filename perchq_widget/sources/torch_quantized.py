@@ -110,8 +110,9 @@ def _torchao_form(tensor: Any, shape: tuple[int, ...]) -> _Form:
     try:
         return _by_attributes(tensor, kind, shape)
     except (QuantError, AttributeError, TypeError, ValueError, RuntimeError) as error:
+        reason = f" ({error})" if isinstance(error, QuantError) else ""
         raise QuantTypeError(
-            f"it is a {kind} of torchao, whose stored parameters are not read here ({error}); "
+            f"it is a {kind} of torchao, whose stored parameters are not read here{reason}; "
             "give tensor.dequantize() where it has that"
         ) from error
 

@@ -119,3 +119,26 @@ def test_a_module_lists_parameters_and_buffers_with_their_channel_axes() -> None
 
 def test_a_lone_transposed_convolution() -> None:
     assert open_source(torch.nn.ConvTranspose1d(4, 2, 3))["weight"].ch_axis == 1
+
+
+class Odd(torch.Tensor):  # type: ignore[misc]
+    """Answers nothing."""
+
+    @classmethod
+    def __torch_function__(cls, function: Any, kinds: Any, args: Any = (), kwargs: Any = None) -> Any:
+        raise ValueError("no answer")
+
+
+def test_what_cannot_be_viewed_is_listed_beside_the_rest() -> None:
+    tensors = {name: obj for name, obj, _ in refused() if name not in ("list", "module")}
+    source = open_source({**tensors, "odd": torch.eye(3).as_subclass(Odd), "good": torch.eye(3)})
+    unusable = [name for name, record in source.items() if record.not_applicable]
+    assert set(unusable) == {*tensors, "odd"} - {"quantized"}  # that one brings its codes
+    assert source["sparse"].shape == source["meta"].shape == (3, 3)
+    assert source["nested"].shape == ()  # it has none that holds for all parts
+    assert "no answer" in str(source["odd"].not_applicable)
+    for name in unusable:
+        with pytest.raises(QuantError):
+            source[name].read()
+    assert source["int8"].raw().dtype == np.int8
+    assert source["complex"].raw().dtype == np.complex64
