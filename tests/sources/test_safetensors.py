@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import resource
+import os
 import struct
 import subprocess
 import sys
@@ -23,6 +23,7 @@ from perchq_widget.sources.base import TensorSource
 from perchq_widget.sources.opening import open_source
 
 F32 = {"dtype": "F32", "shape": [2, 2], "data_offsets": [0, 16]}
+needs_proc = pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="what a process holds is in /proc")
 
 
 def write(path: Path, header: object, data: bytes = bytes(64)) -> Path:
@@ -258,16 +259,14 @@ def test_metadata_of_any_length_is_passed_over(tmp_path: Path) -> None:
         opened(tmp_path, {"__metadata__": {str(place): "" for place in range(100_001)}, "w": F32})
 
 
+@needs_proc
 def test_many_arrays_of_a_file_keep_few_files_open(tmp_path: Path) -> None:
     count = 300
     entries = {str(at): {"dtype": "F32", "shape": [1], "data_offsets": [4 * at, 4 * at + 4]} for at in range(count)}
     source = opened(tmp_path, entries, np.arange(count, dtype=np.float32).tobytes())
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (min(250, soft), hard))
-    try:
-        held = [record.read() for record in source.values()]
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208 -- nothing of it is opened
+    held = [record.read() for record in source.values()]
+    assert len(os.listdir("/proc/self/fd")) < before + 10  # noqa: PTH208
     assert [array[0] for array in held] == list(range(count))
 
 
@@ -286,7 +285,7 @@ print(float(np.add.reduce(open_source(sys.argv[1])["w"].read().ravel())), held("
 """
 
 
-@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="resident memory is measured through /proc")
+@needs_proc
 def test_reading_one_tensor_of_a_long_file_takes_its_own_memory(tmp_path: Path) -> None:
     size, long = 2**24, 2**32
     begin = long // 2
@@ -321,7 +320,7 @@ def test_reading_one_tensor_of_a_long_file_takes_its_own_memory(tmp_path: Path) 
     ],
 )
 def test_a_hostile_header_takes_little_memory(tmp_path: Path, start: bytes, piece: bytes) -> None:
-    size = 10_000_000
+    size = 2_000_000
     path = write(tmp_path / "hostile.safetensors", start + piece * ((size - len(start)) // len(piece)), b"")
     tracemalloc.start()
     try:
