@@ -11,6 +11,7 @@ from perchq_widget.core.errors import QuantError, QuantValueError
 from perchq_widget.sources.axes import AxisHint, suggested_axis
 from perchq_widget.sources.base import TensorRecord, TensorSource
 from perchq_widget.sources.memory import as_array, raw_array
+from perchq_widget.sources.name_axes import axis_by_name
 from perchq_widget.sources.nested import Unreadable, flattened, what_it_said
 from perchq_widget.sources.torch_quantized import quantized_record
 from perchq_widget.sources.torch_tensors import is_torch
@@ -82,7 +83,7 @@ def record_of(name: str, value: Any, origin: str, axis: AxisHint | None = None) 
 
 def _plain(name: str, value: Any, origin: str, axis: AxisHint | None) -> TensorRecord:
     array = as_array(value, argument="it")
-    hint = AxisHint(*suggested_axis(array.shape)) if axis is None else axis
+    hint = axis_by_name(name, array.shape) if axis is None else axis
     facts = array.shape, array.dtype
 
     def load() -> np.ndarray[Any, Any]:
