@@ -11,6 +11,7 @@ import gc
 import importlib
 import json
 import os
+import pkgutil
 import resource
 import shutil
 import signal
@@ -29,6 +30,8 @@ from typing import Any
 from fuzz.exercise import Watch, exercise
 from fuzz.mutations import damaged
 from fuzz.seeds import EDITS, READERS, Files, Seed
+
+from perchq_widget import sources
 
 LIMIT_S = 5.0
 """Seconds of processor time that a file may take: a busy machine makes nothing fail."""
@@ -130,7 +133,8 @@ class Bench:
     def run(self, reader: str, numbers: range) -> Result:
         """Damage and read, after the good files were read to load what readers load when they are first used."""
         found, seeds = Result(reader), READERS[reader].seeds()
-        for helper in READERS[reader].helpers:  # imported by damaged files only, it would look like what it must not do
+        ours = [f"{sources.__name__}.{each.name}" for each in pkgutil.iter_modules(sources.__path__)]
+        for helper in (*ours, *READERS[reader].helpers):  # imported by a damaged file, it would look like code from it
             with suppress(ImportError):
                 importlib.import_module(helper)
         for index, seed in enumerate(seeds):
