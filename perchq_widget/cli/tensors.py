@@ -101,7 +101,8 @@ def only_name(source: TensorSource) -> str | None:
 
 def list_tensors(source: TensorSource, options: argparse.Namespace) -> int:
     """Name, format, shape and how it is stored of each tensor on stdout, and what to do on stderr."""
-    rows = [HEADS, *(describe(source[name]) for name in source)]
+    rows = [describe(source[name]) for name in source]
+    rows.insert(0, HEADS if any(row[-1] for row in rows) else (*HEADS[:-1], ""))
     widths = [max(len(row[i]) for row in rows) for i in range(3)]
     for row in rows:
         print("  ".join(text.ljust(width) for text, width in zip(row, (*widths, 0), strict=True)).rstrip())

@@ -149,8 +149,8 @@ def table_html(able: list[Baked], in_use: str) -> str:
         for each, mine, chart in zip(able, leads, charts, strict=True)
     )
     key = (
-        '<caption><b class="perchq-pick">◆</b> in use · ★ highest overall SQNR · channels that several win alike '
-        "count for the first of them</caption>"
+        '<caption><b class="perchq-pick">◆</b> in use · ★ highest overall SQNR · a channel of which several are '
+        "equally good counts for each of them</caption>"
     )
     return (
         f'<table class="perchq-compared perchq-baked">{key}<thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>'

@@ -46,7 +46,7 @@ def tiles_html(report: ChannelReport) -> str:
         ("channels", f"{int(s['channels']):,}", ""),
         ("overall SQNR", _NONE if nothing else decibels(s["sqnr_db"]), ""),
         ("worst", worst, shorten(clean_name(str(s["worst_channel"])), 40)),
-        ("clipped", f"{_number(s['clipped_pct'], 3)} %", f"in {count(int(s['clipped_channels']), 'channel')}"),
+        ("clipped", f"{_number(s['clipped_pct'], 3)} %", count(int(s["clipped_channels"]), "channel")),
         ("mean |error|", *((_NONE, "") if nothing else _mean_error(s))),
         ("scales", _number(s["scale_min"], 3), f"to {_number(s['scale_max'], 3)}"),
     ]

@@ -255,3 +255,10 @@ def test_stored_code_ranges_become_the_flags_that_say_them() -> None:
     assert settings_from(scheme)["narrow_range"] is True
     scheme = pq.analyze(weight(3, 8), dtype="qint8", quant_range=(-5, 5)).scheme
     assert not {settings_from(scheme)[name] for name in ("narrow_range", "reduce_range")} & {True}
+
+
+def test_folders_and_files_open_alike(tmp_path: Path) -> None:
+    np.savez(tmp_path / "m.npz", a=weight(4, 8), n=np.arange(3))
+    tables = [pq.show(each, dtype="int4").report.table for each in (tmp_path, str(tmp_path), tmp_path / "m.npz")]
+    pd.testing.assert_frame_equal(tables[0], tables[2])
+    pd.testing.assert_frame_equal(tables[1], tables[2])

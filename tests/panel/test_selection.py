@@ -5,10 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pytest
 from panel.samples import weight
 
 import perchq_widget as pq
 from perchq_widget.panel.app import QuantPanel
+from perchq_widget.sources.base import TensorRecord, TensorSource
+from perchq_widget.sources.stored import Stored
 
 
 def test_selecting_moves_chart_table_and_explanation(panel: QuantPanel) -> None:
@@ -131,3 +134,49 @@ def test_a_layer_that_cannot_be_analysed_is_marked_and_says_why(alive: set[str])
     assert "last result" in panel.banner.widget.value
     panel.state.tensor = "nowhere"
     assert "nowhere" in panel.controls.notes["tensor"].value
+
+
+def many(n: int) -> TensorSource:
+    """So many layers, every seventh of them quantized in its file."""
+    x = weight(4, 8)
+    report = pq.analyze(x, dtype="int4")
+    codes, qparams = report.codes(), report.qparams
+    held = {"stored_as": "int4, per channel, GPTQ", "stored_loader": lambda: Stored(codes, qparams)}
+    plain = {"loader": lambda: x}
+    return TensorSource(
+        [
+            TensorRecord(f"layers.{i}.w", x.shape, dtype, 128, 0, "", **facts)
+            for i in range(n)
+            for dtype, facts in [("float32", plain) if i % 7 else ("int4", held)]
+        ],
+        name="many", kind="test",
+    )  # fmt: skip
+
+
+def test_of_many_layers_a_window_is_listed(alive: set[str], sent: list[dict[str, Any]]) -> None:
+    del alive
+    panel = pq.show(many(3000))
+    picker = panel.picker
+    listed = [name for _, name in picker.list.options]
+    assert len(listed) == 300
+    assert "1–300 of 3,000 layers" in picker.note.value
+    picker.list.value = listed[-1]  # the last of the window: there are more behind it
+    listed = [name for _, name in picker.list.options]
+    assert "layers.299.w" in listed[100:200]
+    panel.state.tensor = "layers.2999.w"
+    assert picker.list.options[-1][1] == picker.list.value == "layers.2999.w"
+    picker.filter.value = "layers.1"
+    assert "In view: layers.2999.w" in picker.note.value
+    sent.clear()
+    panel.state.dtype = "int8"
+    panel.state.clip_ratio = 0.5
+    assert len(str(sent)) < 300_000  # the layers are not sent again
+
+
+@pytest.mark.parametrize(("wanted", "n"), [("gptq", 6), ("FLOAT32", 34), ("(4, 8)", 40), ("layers.39", 1)])
+def test_layers_are_found_by_all_that_their_titles_say(alive: set[str], wanted: str, n: int) -> None:
+    del alive
+    panel = pq.show(many(40))
+    panel.picker.filter.value = wanted
+    assert len(panel.picker.list.options) == n
+    assert panel.picker.list.options[-1][0].startswith("layers.3")

@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+import perchq_widget as pq
 from perchq_widget.core.errors import QuantError, QuantTypeError, QuantValueError
 from perchq_widget.panel.menus import menus
 from perchq_widget.panel.opening import opened
@@ -297,3 +298,32 @@ def test_an_axis_that_no_array_has_is_refused(axis: int) -> None:
 
 def test_an_empty_name_is_a_default_one() -> None:
     assert view_of(tensor_name="  ").report.name == "tensor"  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("observer", "mse"), ("clip_ratio", 0.5), ("granularity", "tensor"), ("group_size", 64), ("narrow_range", True),
+     ("scale_rule", "amax"), ("tensor", "w"), ("as_stored", True)],
+)  # fmt: skip
+def test_a_setting_that_lines_do_not_have_is_refused(name: str, value: object) -> None:
+    state, _ = calculator()
+    before = state.intent()
+    with pytest.raises(QuantError, match=rf"{name} does not apply here.*lines have.*pq\.show\(tensor\)"):
+        setattr(state, name, value)
+    setattr(state, name, getattr(state, name))  # what it is already, as reset sets it
+    assert state.intent() == before
+
+
+def test_settings_that_lines_do_not_have_leave_reset_and_presets_working() -> None:
+    panel = pq.show()
+    panel.state.dtype = "quint8"
+    panel.use("torch-x86-weights")
+    panel.reset()
+    assert (panel.state.dtype, panel.view.problem) == ("qint8", None)
+    panel.close()
+
+
+def test_a_tensor_has_no_lines() -> None:
+    state, _ = opened(tensor(), {})
+    with pytest.raises(QuantError, match="lines does not apply here: a tensor is shown"):
+        state.lines = "a,-1,1,0\n"
