@@ -51,10 +51,14 @@ class Watch:
             return
         if event.startswith(_FORBIDDEN):
             self.seen.append(f"{event}{args!r:.200}")
-        elif event == "exec" and getattr(args[0], "co_filename", "<none>").startswith("<string"):
+        elif event == "exec" and self._from_outside(getattr(args[0], "co_filename", "<string>")):
             self.seen.append(f"exec of {args[0]!r:.200}")
         elif event == "open":
             self._opened(*args)
+
+    def _from_outside(self, origin: str) -> bool:
+        """Whether code is a text or lies beside the file; named tuples of a library that is imported late are not."""
+        return origin.startswith(self._folder) or (origin.startswith("<string") and not _importing())
 
     def _opened(self, path: Any, mode: Any, flags: Any) -> None:
         if isinstance(path, int):
@@ -68,6 +72,13 @@ class Watch:
             self.seen.append(f"reading {text!r:.200}")
         elif text.endswith(".data") and not followed.startswith(self._folder):  # what a user links is read, but this
             self.seen.append(f"following {text!r:.200}")
+
+
+def _importing() -> bool:
+    frame = sys._getframe()
+    while frame.f_back is not None and not frame.f_code.co_filename.startswith("<frozen importlib"):
+        frame = frame.f_back
+    return frame.f_back is not None
 
 
 def exercise(path: Path, *, analyze: bool) -> bool:
