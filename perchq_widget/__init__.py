@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from .report.difference import ConventionDiff
     from .report.documents import ChannelReport
     from .sources.base import TensorRecord, TensorSource
-    from .sources.gguf_blocks import dequantize_gguf
+    from .sources.gguf.blocks import dequantize_gguf
     from .sources.opening import open_source
     from .sources.stored import Stored
 
@@ -47,7 +47,7 @@ _HOMES = {
     "report.difference": ("ConventionDiff",),
     "report.documents": ("ChannelReport",),
     "sources.base": ("TensorRecord", "TensorSource"),
-    "sources.gguf_blocks": ("dequantize_gguf",),
+    "sources.gguf.blocks": ("dequantize_gguf",),
     "sources.opening": ("open_source",),
     "sources.stored": ("Stored",),
 }

@@ -283,7 +283,7 @@ def fake_quantize(x: object, qparams: Parameters) -> npt.NDArray[Any]:
 def _values(x: object) -> Any:
     """``x`` as numpy takes it: torch tensors as arrays that share their memory, records as what they hold."""
     from .sources.base import TensorRecord
-    from .sources.torch_tensors import is_torch, torch_array
+    from .sources.torch.tensors import is_torch, torch_array
 
     values = x.read() if isinstance(x, TensorRecord) else x
     return torch_array(values, "x") if is_torch(values) else values

@@ -11,7 +11,7 @@ import numpy as np
 
 from perchq_widget.core.errors import QuantError, QuantTypeError, QuantValueError
 from perchq_widget.sources.nested import what_it_said
-from perchq_widget.sources.torch_tensors import is_torch, torch_array
+from perchq_widget.sources.torch.tensors import is_torch, torch_array
 
 FLOAT_DTYPES: frozenset[np.dtype[Any]] = frozenset(
     np.dtype(kind)

@@ -13,8 +13,8 @@ from perchq_widget.sources.base import TensorRecord, TensorSource
 from perchq_widget.sources.memory import as_array, raw_array
 from perchq_widget.sources.name_axes import axis_by_name
 from perchq_widget.sources.nested import Unreadable, flattened, what_it_said
-from perchq_widget.sources.torch_quantized import quantized_record
-from perchq_widget.sources.torch_tensors import is_torch
+from perchq_widget.sources.torch.quantized import quantized_record
+from perchq_widget.sources.torch.tensors import is_torch
 
 
 def array_source(obj: Any, *, name: str = "tensor") -> TensorSource:

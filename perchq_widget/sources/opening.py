@@ -20,13 +20,13 @@ READERS: dict[str, tuple[str, str]] = {
     ".npz": ("npy", "open_npz"),
     ".safetensors": ("safetensors", "open_safetensors"),
     ".index.json": ("sharded", "open_index"),
-    ".gguf": ("gguf", "open_gguf"),
-    ".onnx": ("onnx_file", "open_onnx"),
-    ".tflite": ("tflite", "open_tflite"),
-    ".pt": ("torch_file", "open_torch"),
-    ".pth": ("torch_file", "open_torch"),
-    ".ckpt": ("torch_file", "open_torch"),
-    ".bin": ("torch_file", "open_torch"),
+    ".gguf": ("gguf.file", "open_gguf"),
+    ".onnx": ("onnx.file", "open_onnx"),
+    ".tflite": ("tflite.file", "open_tflite"),
+    ".pt": ("torch.file", "open_torch"),
+    ".pth": ("torch.file", "open_torch"),
+    ".ckpt": ("torch.file", "open_torch"),
+    ".bin": ("torch.file", "open_torch"),
 }
 
 
@@ -39,7 +39,7 @@ def open_source(obj: object) -> TensorSource:
     line to install it, where a format needs a package that is not there.
     """
     from perchq_widget.sources.objects import array_source, mapping_source
-    from perchq_widget.sources.torch_tensors import is_torch
+    from perchq_widget.sources.torch.tensors import is_torch
 
     if isinstance(obj, TensorSource):
         return obj
@@ -48,7 +48,7 @@ def open_source(obj: object) -> TensorSource:
     if isinstance(obj, (str, os.PathLike)):
         return _open_path(Path(obj))
     if is_torch(obj, "nn.Module"):
-        from perchq_widget.sources.torch_modules import module_source
+        from perchq_widget.sources.torch.modules import module_source
 
         return module_source(obj)
     if isinstance(obj, Mapping):

@@ -59,7 +59,7 @@ def file_records(path: Path, source: str, config: Mapping[str, Any] | None) -> l
     """The plain tensors of a .safetensors file or torch checkpoint, as records of ``source``."""
     if path.name.endswith(".safetensors"):
         return safetensors_records(path, source, config)
-    from perchq_widget.sources.torch_file import torch_records
+    from perchq_widget.sources.torch.file import torch_records
 
     return torch_records(path, source, config)
 

@@ -37,18 +37,15 @@ class Seed:
 
 @dataclass(frozen=True)
 class Reader:
-    """A reader, the module of ours that it is, and the packages that its seeds need; it may use ``helpers``."""
+    """A reader by name, its good files, and the packages that these need; it may use ``helpers``."""
 
     name: str
-    module: str
     seeds: Callable[[], list[Seed]]
     packages: tuple[str, ...] = ()
     helpers: tuple[str, ...] = ()
 
     def missing(self) -> str | None:
         """Why this reader cannot be tried here."""
-        if importlib.util.find_spec(f"perchq_widget.sources.{self.module}") is None:
-            return f"there is no sources/{self.module}.py yet"
         lacking = [name for name in self.packages if importlib.util.find_spec(name) is None]
         return f"{', '.join(lacking)} is not installed; make test ORACLES=1 installs it" if lacking else None
 
@@ -251,15 +248,15 @@ def _onnx() -> list[Seed]:
 READERS = {
     reader.name: reader
     for reader in (
-        Reader("npy", "npy", _npy),
-        Reader("npz", "npy", _npz),
-        Reader("safetensors", "safetensors", _safetensors),
-        Reader("folder", "sharded", _folder),
-        Reader("checkpoints", "checkpoints", _checkpoints),
-        Reader("gguf", "gguf", _gguf, helpers=("gguf",)),
-        Reader("onnx", "onnx_file", _onnx, ("onnx",)),
-        Reader("tflite", "tflite", _tflite),
-        Reader("torch-zip", "torch_file", _torch(True), ("torch",)),
-        Reader("torch-legacy", "torch_file", _torch(False), ("torch",)),
+        Reader("npy", _npy),
+        Reader("npz", _npz),
+        Reader("safetensors", _safetensors),
+        Reader("folder", _folder),
+        Reader("checkpoints", _checkpoints),
+        Reader("gguf", _gguf, helpers=("gguf",)),
+        Reader("onnx", _onnx, ("onnx",)),
+        Reader("tflite", _tflite),
+        Reader("torch-zip", _torch(True), ("torch",)),
+        Reader("torch-legacy", _torch(False), ("torch",)),
     )
 }

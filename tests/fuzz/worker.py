@@ -133,7 +133,7 @@ class Bench:
     def run(self, reader: str, numbers: range) -> Result:
         """Damage and read, after the good files were read to load what readers load when they are first used."""
         found, seeds = Result(reader), READERS[reader].seeds()
-        ours = [f"{sources.__name__}.{each.name}" for each in pkgutil.iter_modules(sources.__path__)]
+        ours = [each.name for each in pkgutil.walk_packages(sources.__path__, f"{sources.__name__}.")]
         for helper in (*ours, *READERS[reader].helpers):  # imported by a damaged file, it would look like code from it
             with suppress(ImportError):
                 importlib.import_module(helper)

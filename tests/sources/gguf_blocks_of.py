@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from perchq_widget.sources.gguf_stored import BLOCK_SIZES
+from perchq_widget.sources.gguf.stored import BLOCK_SIZES
 
 #: Where the float16 numbers of a block begin; IQ1_M has its one in four parts, MXFP4 and NVFP4 have bytes.
 _HALVES = {

@@ -6,8 +6,8 @@ import struct
 
 import numpy as np
 
-from perchq_widget.sources.gguf import TYPES
-from perchq_widget.sources.gguf_stored import BLOCK_SIZES
+from perchq_widget.sources.gguf.file import TYPES
+from perchq_widget.sources.gguf.stored import BLOCK_SIZES
 
 IDS = {name: number for number, name in TYPES.items()}
 STRING, ARRAY = 8, 9

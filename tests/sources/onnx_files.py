@@ -11,7 +11,7 @@ import numpy as np
 from fuzz.mutations import EDGES, damaged
 from needs import oracle
 
-from perchq_widget.sources.onnx_wire import BYTES, VARINT, WireError, encoded, fields
+from perchq_widget.sources.onnx.wire import BYTES, VARINT, WireError, encoded, fields
 
 onnx = oracle("onnx")
 helper, numpy_helper, types = onnx.helper, onnx.numpy_helper, onnx.TensorProto

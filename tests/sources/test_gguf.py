@@ -20,8 +20,8 @@ from sources.gguf_files import ARRAY, IDS, STRING, build, every_type, info, pair
 import perchq_widget as pq
 from perchq_widget.core.errors import QuantError, QuantValueError
 from perchq_widget.sources.base import TensorSource
-from perchq_widget.sources.gguf_stored import BLOCK_SIZES, FORMATS
-from perchq_widget.sources.gguf_tables import magnitude_places
+from perchq_widget.sources.gguf.stored import BLOCK_SIZES, FORMATS
+from perchq_widget.sources.gguf.tables import magnitude_places
 from perchq_widget.sources.opening import open_source
 
 

@@ -12,7 +12,7 @@ from samples_of import Sample, samples
 
 import perchq_widget as pq
 from perchq_widget.core.grids import BLOCK_DTYPES
-from perchq_widget.sources.gguf_blocks import dequantize_gguf, gguf_types
+from perchq_widget.sources.gguf.blocks import dequantize_gguf, gguf_types
 
 #: Bits per weight, as ggml's sources give them.
 BITS = {

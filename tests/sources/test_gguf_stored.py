@@ -15,9 +15,11 @@ import perchq_widget as pq
 from perchq_widget.core.elements import code_limits
 from perchq_widget.core.grids import BLOCK_DTYPES, STORED_DTYPES
 from perchq_widget.core.runtimes.gguf_bytes import RECORDS, unpack_blocks
-from perchq_widget.sources import gguf_layouts, gguf_stored, gguf_tables
-from perchq_widget.sources.gguf_blocks import gguf_types
-from perchq_widget.sources.gguf_stored import BLOCK_SIZES, FORMATS, stored_blocks
+from perchq_widget.sources.gguf import layouts as gguf_layouts
+from perchq_widget.sources.gguf import stored as gguf_stored
+from perchq_widget.sources.gguf import tables as gguf_tables
+from perchq_widget.sources.gguf.blocks import gguf_types
+from perchq_widget.sources.gguf.stored import BLOCK_SIZES, FORMATS, stored_blocks
 from perchq_widget.sources.stored import Stored
 
 TABLES = ("IQ1", "IQ2", "IQ3")

@@ -16,8 +16,8 @@ from sources.onnx_files import helper, model, node, normal, numpy_helper, saved,
 
 import perchq_widget as pq
 from perchq_widget.core.errors import MissingExtra, QuantValueError
-from perchq_widget.sources import onnx_wire
 from perchq_widget.sources.base import TensorSource
+from perchq_widget.sources.onnx import wire as onnx_wire
 from perchq_widget.sources.opening import open_source
 
 onnx = oracle("onnx")

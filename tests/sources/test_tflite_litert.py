@@ -13,8 +13,8 @@ from sources.test_tflite import AXES, CODES, codes_of
 from sources.tflite_files import KINDS, Model
 
 import perchq_widget as pq
-from perchq_widget.sources.tflite_axes import _PASSING, _RULES
-from perchq_widget.sources.tflite_kinds import KINDS as OURS
+from perchq_widget.sources.tflite.axes import _PASSING, _RULES
+from perchq_widget.sources.tflite.kinds import KINDS as OURS
 
 pytestmark = pytest.mark.oracle
 needs.oracle("ai_edge_litert")

@@ -25,9 +25,9 @@ from perchq_widget.sources.model_config import config_of
 from perchq_widget.sources.name_axes import axis_by_name
 from perchq_widget.sources.nested import flattened, what_it_said
 from perchq_widget.sources.objects import holds_arrays, record_of
-from perchq_widget.sources.torch_archive import ZIP_MAGIC, Member, torch_members
-from perchq_widget.sources.torch_pickle import Claim, Contents, walk
-from perchq_widget.sources.torch_tensors import elsewhere, is_torch, torch_dtype_name
+from perchq_widget.sources.torch.archive import ZIP_MAGIC, Member, torch_members
+from perchq_widget.sources.torch.pickle import Claim, Contents, walk
+from perchq_widget.sources.torch.tensors import elsewhere, is_torch, torch_dtype_name
 
 _T = TypeVar("_T")
 

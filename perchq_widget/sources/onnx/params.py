@@ -11,11 +11,11 @@ import numpy as np
 
 from perchq_widget.core.errors import QuantValueError
 from perchq_widget.sources.axes import AxisHint
-from perchq_widget.sources.onnx_graph import Scope, Use
-from perchq_widget.sources.onnx_quantized import CODE_DTYPES, Coded, Layout, layout_of
-from perchq_widget.sources.onnx_sites import Site, sites_of
-from perchq_widget.sources.onnx_tensor import Tensor
-from perchq_widget.sources.onnx_types import INT32, KINDS, Array, Kind
+from perchq_widget.sources.onnx.graph import Scope, Use
+from perchq_widget.sources.onnx.quantized import CODE_DTYPES, Coded, Layout, layout_of
+from perchq_widget.sources.onnx.sites import Site, sites_of
+from perchq_widget.sources.onnx.tensor import Tensor
+from perchq_widget.sources.onnx.types import INT32, KINDS, Array, Kind
 
 SCALE_DTYPES = frozenset({"float32", "float16", "bfloat16", "float8_e8m0fnu"})
 #: Floats that QuantizeLinear takes

@@ -16,16 +16,16 @@ from perchq_widget.sources.base import TensorRecord, TensorSource
 from perchq_widget.sources.decimals import clip_text
 from perchq_widget.sources.file_bytes import FileStamp
 from perchq_widget.sources.memory import as_array, dtype_problem, shape_problem
-from perchq_widget.sources.onnx_axes import MAX_USES, axis_hint
-from perchq_widget.sources.onnx_external import DataFolder
-from perchq_widget.sources.onnx_graph import Scope, scopes_of
-from perchq_widget.sources.onnx_packed import Bnb4, packed_use, unpacking
-from perchq_widget.sources.onnx_params import BIAS, Found, found_in
-from perchq_widget.sources.onnx_quantized import Coded
-from perchq_widget.sources.onnx_sites import BIASES, parameter_of, sites_of
-from perchq_widget.sources.onnx_tensor import Tensor, TensorReader
-from perchq_widget.sources.onnx_types import INT32, STRING
-from perchq_widget.sources.onnx_wire import WireError, malformed, read_skeleton
+from perchq_widget.sources.onnx.axes import MAX_USES, axis_hint
+from perchq_widget.sources.onnx.external import DataFolder
+from perchq_widget.sources.onnx.graph import Scope, scopes_of
+from perchq_widget.sources.onnx.packed import Bnb4, packed_use, unpacking
+from perchq_widget.sources.onnx.params import BIAS, Found, found_in
+from perchq_widget.sources.onnx.quantized import Coded
+from perchq_widget.sources.onnx.sites import BIASES, parameter_of, sites_of
+from perchq_widget.sources.onnx.tensor import Tensor, TensorReader
+from perchq_widget.sources.onnx.types import INT32, STRING
+from perchq_widget.sources.onnx.wire import WireError, malformed, read_skeleton
 
 P = ParamSpec("P")
 T = TypeVar("T")

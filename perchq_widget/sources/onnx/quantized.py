@@ -11,7 +11,7 @@ import numpy as np
 
 from perchq_widget.core.errors import QuantValueError
 from perchq_widget.core.qparams import QParams
-from perchq_widget.sources.onnx_types import Array
+from perchq_widget.sources.onnx.types import Array
 from perchq_widget.sources.stored import Stored
 
 CONVENTION = "onnxruntime"

@@ -11,9 +11,9 @@ from perchq_widget.core.blockscaled import BlockParams, get_format
 from perchq_widget.core.checks import normal_axis
 from perchq_widget.core.errors import QuantTypeError, QuantValueError, choose_from
 
-from .gguf_blocks import BlockType, as_bytes, checked_shape
-from .gguf_layouts import UNPACK
-from .stored import Stored
+from ..stored import Stored
+from .blocks import BlockType, as_bytes, checked_shape
+from .layouts import UNPACK
 
 Array = npt.NDArray[Any]
 Bytes = npt.NDArray[np.uint8]

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from perchq_widget.core.runtimes.gguf_bytes import RECORDS
 
-from .gguf_tables import magnitude_places, parity_signs, ternary_grid
+from .tables import magnitude_places, parity_signs, ternary_grid
 
 Bytes = npt.NDArray[np.uint8]
 Array = npt.NDArray[Any]
@@ -55,7 +55,7 @@ def _spread(packed: Array, run: int, bits: int) -> Bytes:
 
 def _fields(words: Array, shifts: list[int], mask: int) -> Array:
     """Of each word (blocks, words) the numbers at ``shifts``: (blocks, words * shifts)."""
-    found = words[:, :, None] >> np.array(shifts, words.dtype) & words.dtype.type(mask)
+    found: Array = words[:, :, None] >> np.array(shifts, words.dtype) & words.dtype.type(mask)
     return found.reshape(len(words), -1)
 
 
@@ -169,7 +169,8 @@ def _signed_codes(dtype: str, rows: Array, signs: Array) -> Bytes:
 
 def _quarters(blocks: Bytes, scales: Array) -> Array:
     """The scales of IQ2: d * (1/2 + scale) / 4."""
-    return _halves(blocks, 0) * (np.float32(0.5) + scales.astype(np.float32)) * np.float32(0.25)
+    quarters: Array = _halves(blocks, 0) * (np.float32(0.5) + scales.astype(np.float32)) * np.float32(0.25)
+    return quarters
 
 
 _SEVENS = [0, 7, 14, 21]

@@ -22,7 +22,7 @@ from perchq_widget.core.qparams import QParams
 from perchq_widget.sources.axes import AxisHint, suggested_axis
 from perchq_widget.sources.base import TensorRecord
 from perchq_widget.sources.stored import Stored
-from perchq_widget.sources.torch_tensors import elsewhere, is_torch, torch_array, torch_dtype_name
+from perchq_widget.sources.torch.tensors import elsewhere, is_torch, torch_array, torch_dtype_name
 
 _Array = np.ndarray[Any, Any]
 _TWO_NUMBERS = 16  # a float64 scale and an int64 zero point

@@ -16,15 +16,15 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
-from .base import TensorRecord, TensorSource
-from .file_bytes import FileStamp
-from .gguf_blocks import BlockType
-from .gguf_header import MAX_DIMS, Header, TensorInfo
-from .gguf_names import axis_of, note_of
-from .gguf_parts import Part, Unusable, read_parts
-from .gguf_stored import BLOCK_SIZES, FORMATS
-from .gguf_values import Blocks
-from .memory import as_array, dtype_problem, shape_problem
+from ..base import TensorRecord, TensorSource
+from ..file_bytes import FileStamp
+from ..memory import as_array, dtype_problem, shape_problem
+from .blocks import BlockType
+from .header import MAX_DIMS, Header, TensorInfo
+from .names import axis_of, note_of
+from .parts import Part, Unusable, read_parts
+from .stored import BLOCK_SIZES, FORMATS
+from .values import Blocks
 
 #: ggml's numbers of its types; the names are ggml's, too.
 TYPES = {

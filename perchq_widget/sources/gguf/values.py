@@ -13,12 +13,12 @@ import numpy.typing as npt
 
 from perchq_widget.core.errors import MissingExtra, QuantValueError
 
-from .file_bytes import FileStamp
-from .gguf_blocks import BlockType, dequantize_gguf, gguf_types
-from .gguf_stored import stored_blocks
+from ..file_bytes import FileStamp
+from .blocks import BlockType, dequantize_gguf, gguf_types
+from .stored import stored_blocks
 
 if TYPE_CHECKING:
-    from .stored import Stored
+    from ..stored import Stored
 
 _AT_ONCE = 1 << 18  # elements decoded together: 1 MiB of floats and a few times that while decoding
 

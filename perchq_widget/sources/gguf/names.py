@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Container
 
-from .axes import AxisHint, suggested_axis
+from ..axes import AxisHint, suggested_axis
 
 #: Architectures whose converters re-order the rows of q and k; see LlamaModel.permute in llama.cpp's conversion.
 _REORDERED = frozenset({"llama", "granite", "granitemoe", "minicpm", "minicpm3", "deci", "internlm2", "arctic"})

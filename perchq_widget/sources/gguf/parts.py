@@ -8,9 +8,9 @@ from pathlib import Path
 
 from perchq_widget.core.errors import QuantValueError
 
-from .file_bytes import FileStamp
-from .files import existing_file
-from .gguf_header import Header, read_header
+from ..file_bytes import FileStamp
+from ..files import existing_file
+from .header import Header, read_header
 
 _PART = re.compile(r"(.*)-([0-9]{5})-of-([0-9]{5})\.gguf", re.DOTALL | re.IGNORECASE)
 _MOST_PARTS = 1000  # that are looked for

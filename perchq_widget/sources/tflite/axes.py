@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from perchq_widget.core.errors import QuantValueError
 from perchq_widget.sources.axes import ONE_AXIS, AxisHint
-from perchq_widget.sources.flatbuffer import OverlapError, Table
+from perchq_widget.sources.tflite.flatbuffer import OverlapError, Table
 
 _UNKNOWN = "no operator with weights uses it; axis 0 counts output channels in TFLite's Conv and FullyConnected weights"
 _BATCH_MATMUL = 126

@@ -12,11 +12,11 @@ import numpy as np
 from perchq_widget.core.blockscaled import BlockParams
 from perchq_widget.core.errors import QuantValueError
 from perchq_widget.core.runtimes.bitsandbytes import BITSANDBYTES
-from perchq_widget.sources.onnx_graph import Node, Scope, Use
-from perchq_widget.sources.onnx_params import Found, Place, flat, parameter
-from perchq_widget.sources.onnx_quantized import CODE_DTYPES, Coded, Layout, in_blocks
-from perchq_widget.sources.onnx_tensor import Tensor
-from perchq_widget.sources.onnx_types import INT8, UINT8, Array, unpacked
+from perchq_widget.sources.onnx.graph import Node, Scope, Use
+from perchq_widget.sources.onnx.params import Found, Place, flat, parameter
+from perchq_widget.sources.onnx.quantized import CODE_DTYPES, Coded, Layout, in_blocks
+from perchq_widget.sources.onnx.tensor import Tensor
+from perchq_widget.sources.onnx.types import INT8, UINT8, Array, unpacked
 from perchq_widget.sources.stored import Stored
 
 _DOMAIN = "com.microsoft"

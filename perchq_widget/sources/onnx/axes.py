@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from perchq_widget.core.errors import QuantError
 from perchq_widget.sources.axes import ONE_AXIS, AxisHint, suggested_axis
-from perchq_widget.sources.onnx_graph import Node, Scope, Use
-from perchq_widget.sources.onnx_tensor import text
+from perchq_widget.sources.onnx.graph import Node, Scope, Use
+from perchq_widget.sources.onnx.tensor import text
 
 #: Uses of one tensor that are looked at.
 MAX_USES = 64

@@ -12,9 +12,9 @@ import numpy as np
 from perchq_widget.core.errors import QuantValueError
 from perchq_widget.sources.decimals import clip_text
 from perchq_widget.sources.file_bytes import FileStamp
-from perchq_widget.sources.onnx_external import DataFolder, Span
-from perchq_widget.sources.onnx_types import KINDS, STRING, Array, Kind, as_kind, from_numbers, unpacked, varints
-from perchq_widget.sources.onnx_wire import DATA_FIELDS, FIXED32, FIXED64, RAW_DATA, Pieces, Place, WireError, pieces_of
+from perchq_widget.sources.onnx.external import DataFolder, Span
+from perchq_widget.sources.onnx.types import KINDS, STRING, Array, Kind, as_kind, from_numbers, unpacked, varints
+from perchq_widget.sources.onnx.wire import DATA_FIELDS, FIXED32, FIXED64, RAW_DATA, Pieces, Place, WireError, pieces_of
 
 _MAX_RANK = 64  # numpy's
 _EXTERNAL = 1

@@ -19,8 +19,8 @@ from perchq_widget.sources.base import TensorRecord, TensorSource
 from perchq_widget.sources.file_bytes import FileStamp
 from perchq_widget.sources.memory import as_array, dtype_problem, shape_problem
 from perchq_widget.sources.stored import Stored
-from perchq_widget.sources.tflite_kinds import Scales
-from perchq_widget.sources.tflite_model import Constant, read_constants
+from perchq_widget.sources.tflite.kinds import Scales
+from perchq_widget.sources.tflite.model import Constant, read_constants
 
 _NO_NUMBERS = {"string": "it holds texts", "resource": "it is a handle", "variant": "it has no fixed type"}
 _ZERO_SCALE = "{} of the scales are 0, as the converter writes them for channels of zeros; 1 stands in, codes are 0"

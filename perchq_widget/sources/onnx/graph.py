@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from perchq_widget.sources.decimals import clip_text
-from perchq_widget.sources.onnx_tensor import Tensor, TensorReader, text
-from perchq_widget.sources.onnx_types import FLOAT32, INT64, STRING, Array
-from perchq_widget.sources.onnx_wire import FIXED32, VARINT
+from perchq_widget.sources.onnx.tensor import Tensor, TensorReader, text
+from perchq_widget.sources.onnx.types import FLOAT32, INT64, STRING, Array
+from perchq_widget.sources.onnx.wire import FIXED32, VARINT
 
 _GRAPH, _GRAPHS = 5, 10  # AttributeProto.AttributeType
 SPARSE = "it is sparse: only the values that are not zero are in the file, and dense tensors are measured here"

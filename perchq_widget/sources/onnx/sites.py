@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from perchq_widget.sources.onnx_axes import MAX_USES, View, passed_on, uses_of
-from perchq_widget.sources.onnx_graph import Node, Scope, Use
-from perchq_widget.sources.onnx_tensor import Tensor
+from perchq_widget.sources.onnx.axes import MAX_USES, View, passed_on, uses_of
+from perchq_widget.sources.onnx.graph import Node, Scope, Use
+from perchq_widget.sources.onnx.tensor import Tensor
 
 Axis = int | None | Callable[[Node], int | None]
 

@@ -14,9 +14,9 @@ import numpy as np
 
 from perchq_widget.core.errors import QuantValueError
 from perchq_widget.sources.axes import AxisHint, suggested_axis
-from perchq_widget.sources.flatbuffer import Flatbuffer, OverlapError, Table
-from perchq_widget.sources.tflite_axes import Uses
-from perchq_widget.sources.tflite_kinds import KINDS, Kind, Scales, affine, check_values, size_problem
+from perchq_widget.sources.tflite.axes import Uses
+from perchq_widget.sources.tflite.flatbuffer import Flatbuffer, OverlapError, Table
+from perchq_widget.sources.tflite.kinds import KINDS, Kind, Scales, affine, check_values, size_problem
 
 #: Fields by their number: Model, SubGraph, OperatorCode, Tensor, Buffer, QuantizationParameters, BlockwiseQuantization.
 _CODES, _SUBGRAPHS, _BUFFERS = 1, 2, 4

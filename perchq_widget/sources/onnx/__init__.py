@@ -1,0 +1,1 @@
+"""ONNX models: the protobuf walked in place, who uses a tensor, and what is quantized."""

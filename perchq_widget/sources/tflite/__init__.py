@@ -1,0 +1,1 @@
+"""TFLite models, read in place with every offset checked."""
