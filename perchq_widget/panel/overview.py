@@ -220,6 +220,7 @@ def _title(drawn: Drawn) -> str:
         worst = f" ({shorten(clean_name(drawn.names[drawn.worst[0]]), 24)})" if drawn.worst else ""
         lowest, middle, highest = (decibels(float(each)) for each in (known.min(), median(known), known.max()))
         words = f"lowest {lowest}{worst}, median {middle}, highest {highest}"
+        words = f"all: {lowest}" if lowest == middle == highest else words
     return f'{head}<div class="perchq-caption">{escape(words)}</div>'
 
 

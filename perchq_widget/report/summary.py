@@ -67,7 +67,7 @@ def _bits(summary: Mapping[str, Any]) -> list[list[str]]:
 def decibels(value: float) -> str:
     """SQNR with its unit; the infinite ones in words."""
     if value == math.inf:
-        return "exact (no error)"
+        return "no error"
     if value == -math.inf:
         return "signal lost"
     return "no value" if math.isnan(value) else f"{format_cell('sqnr_db', float(value))} dB"

@@ -163,7 +163,7 @@ def test_summary_rows_read_well() -> None:
     assert rows["Worst channel"].startswith("filter_1, 3")
     assert rows["Scale range"] == "0.00411765 to 0.01254902"
     exact = dict(pq.calculate("a,-128,127,1").document()["summary_rows"])
-    assert exact["Overall SQNR"] == "exact (no error)"
+    assert exact["Overall SQNR"] == "no error"
     data = np.array([[np.nan, 1.0, 2.0], [3.0, 4.0, 100.0]], dtype=np.float32)
     clipping = dict(pq.analyze(data, clip_ratio=0.5).document()["summary_rows"])
     assert clipping["Not finite, left out"] == "1 value"
