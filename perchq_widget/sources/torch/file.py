@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import IO, Any, TypeVar
 
 from perchq_widget.core.errors import MissingExtra, QuantValueError
-from perchq_widget.sources.axes import AxisHint, suggested_axis
+from perchq_widget.sources.axes import suggested_axis
 from perchq_widget.sources.base import TensorRecord, TensorSource
 from perchq_widget.sources.decimals import clip_text
 from perchq_widget.sources.file_bytes import FileStamp
@@ -202,13 +202,9 @@ def _record(name: str, tensor: Any, stamp: FileStamp, source: str, config: Mappi
         shape = tuple(map(int, tensor.shape))
         axis = suggested_axis(shape)
         return TensorRecord(name, shape, torch_dtype_name(tensor), 0, *axis, problem, source)
-    record = record_of(name, tensor, source)
-    known = AxisHint(record.ch_axis, record.ch_axis_reason)
-    hint = known if record.quantized else axis_by_name(name, record.shape, config)
+    record = record_of(name, tensor, source, axis_by_name(name, tuple(tensor.shape), config))
     return replace(
         record,
-        ch_axis=hint.axis,
-        ch_axis_reason=hint.reason,
         loader=_checked(stamp, record.loader),
         raw_loader=_checked(stamp, record.raw_loader),
         stored_loader=_checked(stamp, record.stored_loader),

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import pickletools
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import IO, Any
 
@@ -35,6 +35,7 @@ _ALLOWED = re.compile(
 _SIZED = re.compile(r"torch\.\w*Tensor|torch\.(storage\.)?\w+Storage")  # called with a size, these allocate it
 _STORAGE = re.compile(r"torch\.(?:storage\.)?(\w+)Storage")
 _LATIN = ("latin1", "latin-1")
+_STOP, _GLOBAL = b".", b"c"
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +81,7 @@ def walk(file: IO[bytes], origin: str, allowed: frozenset[str] = frozenset()) ->
     """
     walker = _Walker(allowed)
     try:
-        for name, argument in _instructions(file):
-            walker.step(name, argument)
+        _follow(file, walker)
     except QuantValueError as error:
         raise QuantValueError(f"{origin}: {error}") from error
     except (ValueError, IndexError, KeyError, TypeError, OverflowError, MemoryError) as error:
@@ -91,21 +91,33 @@ def walk(file: IO[bytes], origin: str, allowed: frozenset[str] = frozenset()) ->
     return Contents(tuple(dict.fromkeys(walker.refused)), tuple(walker.claims), walker.value)
 
 
-def _instructions(file: IO[bytes]) -> Iterator[tuple[str, Any]]:
-    """Names and arguments, up to the last; an instruction that is not known is named before its argument is read."""
-    name = ""
-    while name != "STOP":
+def _follow(file: IO[bytes], walker: _Walker) -> None:
+    """Take every instruction up to the last; one that is not known is named before its argument is read.
+
+    A checkpoint has some thirty instructions a tensor: one loop, and no call for what is merely pushed.
+    """
+    stack, code = walker.stack, b""
+    while code != _STOP:
         code = file.read(1)
-        if not code:
-            raise ValueError("its end is missing")
-        if code not in _CODES:
-            other = _OTHER_CODES.get(code, f"0x{code.hex()}")
-            raise QuantValueError(
-                f"its pickle has the instruction {other}, which weights-only loading does not take; "
-                "torch.save with its own pickle_protocol, 2, writes none"
-            )
-        name, reader = _CODES[code]
-        yield name, None if reader is None else reader(file)
+        found = _CODES.get(code)
+        if found is None:
+            raise _unknown(code)
+        reader, step, pushed = found
+        argument = pushed if reader is None else reader(file)
+        if step is None:
+            stack.append(argument)
+        else:
+            step(walker, argument)
+
+
+def _unknown(code: bytes) -> ValueError:
+    if not code:
+        return ValueError("its end is missing")
+    other = _OTHER_CODES.get(code, f"0x{code.hex()}")
+    return QuantValueError(
+        f"its pickle has the instruction {other}, which weights-only loading does not take; "
+        "torch.save with its own pickle_protocol, 2, writes none"
+    )
 
 
 def _global_name(file: IO[bytes]) -> str:
@@ -122,33 +134,25 @@ class _Walker:
         self.claims: list[Claim] = []
         self.value: object = None
         self._allowed = allowed
-        self._stack: list[Any] = []
+        self.stack: list[Any] = []
         self._memo: dict[int, Any] = {}
-
-    def step(self, name: str, argument: Any) -> None:
-        if name in _PUSHED:
-            self._stack.append(argument)
-        elif name in _MADE:
-            self._stack.append(_MADE[name])
-        else:
-            _STEPS[name](self, argument)
 
     def global_(self, full: str) -> None:
         if not _ALLOWED.fullmatch(full) and full not in self._allowed:
             self.refused.append(full)
-        self._stack.append(_Global(full))
+        self.stack.append(_Global(full))
 
     def put(self, place: int) -> None:
-        self._memo[int(place)] = self._stack[-1]
+        self._memo[int(place)] = self.stack[-1]
 
     def get(self, place: int) -> None:
-        self._stack.append(self._memo[int(place)])
+        self.stack.append(self._memo[int(place)])
 
     def call(self, _: Any) -> None:
-        arguments, function = self._stack.pop(), self._stack.pop()
+        arguments, function = self.stack.pop(), self.stack.pop()
         if isinstance(function, _Global):
             self._check_call(function.name, arguments)
-        self._stack.append(_SOMETHING)
+        self.stack.append(_SOMETHING)
 
     def _check_call(self, name: str, arguments: Any) -> None:
         given = arguments if isinstance(arguments, tuple) else (_SOMETHING,)
@@ -158,7 +162,7 @@ class _Walker:
             raise QuantValueError("its pickle encodes text in another way than bytes are written")
 
     def persistent(self, _: Any) -> None:
-        what = self._stack.pop()
+        what = self.stack.pop()
         if not isinstance(what, tuple) or len(what) < 5 or not _is_one_of(what[0], ("storage",)):
             raise QuantValueError("malformed: its pickle refers to something outside it that is no storage")
         kind, key, n = what[1], what[2], what[4]
@@ -167,12 +171,12 @@ class _Walker:
         if size is None or not isinstance(key, str) or type(n) is not int or n < 0:
             raise QuantValueError("malformed: its pickle claims a storage of no known type or size")
         self.claims.append(Claim(key, n * size))
-        self._stack.append(_SOMETHING)
+        self.stack.append(_SOMETHING)
 
     def drop(self, n: int) -> None:
         for _ in range(n):
-            self._stack.pop()
-        if not self._stack or self._stack[-1] is _MARK:
+            self.stack.pop()
+        if not self.stack or self.stack[-1] is _MARK:
             raise ValueError("an instruction lacks its operand")
 
     def drop_marked(self, _: Any) -> None:
@@ -183,26 +187,26 @@ class _Walker:
         if n is None:
             parts = self._marked()
         else:
-            self._stack[-n]  # raises where there are fewer
-            parts = self._stack[len(self._stack) - n :]
-            del self._stack[len(self._stack) - n :]
+            self.stack[-n]  # raises where there are fewer
+            parts = self.stack[len(self.stack) - n :]
+            del self.stack[len(self.stack) - n :]
         made = _Parts(parts)
         made.n_parts = 1 + sum(each.n_parts if isinstance(each, _Parts) else 1 for each in made)
         if made.n_parts > _MAX_PARTS:
             raise QuantValueError(f"its pickle nests tuples that unfold to more than {_MAX_PARTS} parts")
-        self._stack.append(made)
+        self.stack.append(made)
 
     def _marked(self) -> list[Any]:
-        for place in range(len(self._stack) - 1, -1, -1):
-            if self._stack[place] is _MARK:
-                parts = self._stack[place + 1 :]
-                del self._stack[place:]
+        for place in range(len(self.stack) - 1, -1, -1):
+            if self.stack[place] is _MARK:
+                parts = self.stack[place + 1 :]
+                del self.stack[place:]
                 return parts
         raise ValueError("a mark is missing")
 
     def stop(self, _: Any) -> None:
-        self.value = self._stack.pop()
-        if self._stack or self.value is _MARK:
+        self.value = self.stack.pop()
+        if self.stack or self.value is _MARK:
             raise ValueError("it ends before its values are complete")
 
 
@@ -245,10 +249,12 @@ _STEPS: dict[str, Callable[[_Walker, Any], None]] = {
     "TUPLE3": _tuple_of(3),
     "STOP": _Walker.stop,
 }
-#: code -> name and what reads the argument
-_CODES: dict[bytes, tuple[str, Callable[[IO[bytes]], Any] | None]] = {
-    each.code.encode("latin-1"): (each.name, None if each.arg is None else each.arg.reader)
+#: code -> (what reads the argument, the step that takes it, else what is pushed)
+_CODES: dict[bytes, tuple[Callable[[IO[bytes]], Any] | None, Callable[[_Walker, Any], None] | None, Any]] = {
+    each.code.encode("latin-1"): (
+        None if each.arg is None else each.arg.reader, _STEPS.get(each.name), _MADE.get(each.name)
+    )
     for each in pickletools.opcodes
     if each.name in {*_PUSHED, *_MADE, *_STEPS}
-} | {b"c": ("GLOBAL", _global_name)}
+} | {_GLOBAL: (_global_name, _Walker.global_, None)}
 _OTHER_CODES = {each.code.encode("latin-1"): each.name for each in pickletools.opcodes}
