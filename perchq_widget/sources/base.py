@@ -20,6 +20,7 @@ _SHOWN = 20
 Loader = Callable[[], np.ndarray[Any, Any]]
 RowLoader = Callable[[int, int], np.ndarray[Any, Any]]
 
+
 class UnknownTensorError(QuantValueError, KeyError):
     """A source holds no tensor of that name. Both a QuantValueError and a KeyError."""
 
@@ -80,9 +81,11 @@ class TensorRecord:
         """
         self._require(self.not_applicable, self.loader or self.stored_loader)
         first, last, _ = slice(start, stop).indices(self.shape[0])
-        if self.row_loader is not None:
-            return self.row_loader(first, max(first, last))
-        return self.read()[first:last]
+        if self.row_loader is None:
+            return self.read()[first:last]
+        if first < last:
+            return self.row_loader(first, last)
+        return self.row_loader(0, 1)[:0]  # no reader decodes nothing; one row has the type that read() has
 
     def stored(self) -> Stored:
         """Codes and parameters as the file has them; QuantValueError for a tensor that is not quantized."""

@@ -12,7 +12,7 @@ import numpy as np
 
 CODES = {
     "float32": "F32", "float16": "F16", "bfloat16": "BF16", "int64": "I64", "int32": "I32", "int8": "I8", "uint8": "U8",
-    "float8_e4m3fn": "F8_E4M3",
+    "float8_e4m3fn": "F8_E4M3", "float8_e5m2": "F8_E5M2",
 }  # fmt: skip
 
 

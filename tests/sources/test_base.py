@@ -6,11 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sources.gguf_files import IDS, build, info
 
 from perchq_widget.core.errors import QuantTypeError, QuantValueError
 from perchq_widget.sources.base import TensorSource
 from perchq_widget.sources.opening import open_source
 
+KINDS = ("npz", "gguf")
 MODEL = {
     "conv1.weight": np.ones((16, 1, 3, 3), np.float32),
     "steps": np.array(3),
@@ -97,3 +99,15 @@ def test_one_record_is_a_source_of_itself() -> None:
     source = open_source(record)
     assert dict(source) == {"conv1.weight": record}
     assert source["conv1.weight"].read() is MODEL["conv1.weight"]
+
+
+@pytest.mark.parametrize("ends", [(0, 0), (5, 2), (2, 99), (-3, -1), (-99, 2), (50, 60), (0, 99)])
+def test_ends_of_rows_are_those_of_a_slice(ends: tuple[int, int], tmp_path: Path) -> None:
+    """Of a reader that decodes the rows asked for, too, which cannot decode nothing."""
+    array = np.arange(12, dtype=np.float32).reshape(6, 2)
+    np.savez(tmp_path / "w.npz", w=array)
+    (tmp_path / "w.gguf").write_bytes(build([info("w", (32, 6), IDS["Q4_0"], 0)], data=bytes(range(108)) + bytes(20)))
+    for record in (open_source({"w": array})["w"], *(open_source(tmp_path / f"w.{kind}")["w"] for kind in KINDS)):
+        rows, expected = record.rows(*ends), record.read()[slice(*ends)]
+        assert (rows.shape, rows.dtype) == (expected.shape, expected.dtype)
+        assert rows.tobytes() == expected.tobytes()
