@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 import sys
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 from perchq_widget.cli.output import ERROR, check_targets, complain, finish
 from perchq_widget.core.errors import MissingExtra, QuantValueError
 from perchq_widget.report.text import clean_name
+from perchq_widget.sources.decimals import clip_text
 
 if TYPE_CHECKING:
     from perchq_widget.sources.base import TensorRecord, TensorSource
@@ -20,6 +20,7 @@ HEADS = ("name", "dtype", "shape", "stored as")
 _SETTINGS = (
     "dtype", "convention", "scheme", "granularity", "group_size", "scale_rule", "quant_range", "observer", "clip_ratio",
 )  # fmt: skip
+_WIDEST = 80  # of a column; one endless name would fill every line with spaces
 _FLAGS = ("reduce_range", "narrow_range")
 
 
@@ -86,11 +87,14 @@ def axis_given(options: argparse.Namespace) -> dict[str, Any]:
 
 def pick(source: TensorSource, name: str) -> TensorRecord:
     """The tensor of that name; for an unknown one QuantValueError with near names, or how to see them all."""
+    from perchq_widget.sources.base import near_names
+
     if name in source:
         return source[name]
-    near = get_close_matches(name, source, n=3) or [known for known in source if name.lower() in known.lower()][:3]
-    hint = f"did you mean {' or '.join(map(repr, near))}? " if near else ""
-    raise QuantValueError(f"no tensor {name!r} in {source.name}; {hint}without --tensor its {len(source)} are listed")
+    near = near_names(name, source, 3) or [known for known in source if name.lower() in known.lower()][:3]
+    shown, *others = (repr(clip_text(each, 200)) for each in (name, *near))
+    hint = f"did you mean {' or '.join(others)}? " if others else ""
+    raise QuantValueError(f"no tensor {shown} in {source.name}; {hint}without --tensor its {len(source)} are listed")
 
 
 def only_name(source: TensorSource) -> str | None:
@@ -103,7 +107,7 @@ def list_tensors(source: TensorSource, options: argparse.Namespace) -> int:
     """Name, format, shape and how it is stored of each tensor on stdout, and what to do on stderr."""
     rows = [describe(source[name]) for name in source]
     rows.insert(0, HEADS if any(row[-1] for row in rows) else (*HEADS[:-1], ""))
-    widths = [max(len(row[i]) for row in rows) for i in range(3)]
+    widths = [min(max(len(row[i]) for row in rows), _WIDEST) for i in range(3)]
     for row in rows:
         print("  ".join(text.ljust(width) for text, width in zip(row, (*widths, 0), strict=True)).rstrip())
     sys.stdout.flush()
@@ -115,4 +119,4 @@ def list_tensors(source: TensorSource, options: argparse.Namespace) -> int:
 def describe(record: TensorRecord) -> tuple[str, str, str, str]:
     """Name, format, shape and how it is stored; for a tensor that cannot be analyzed, why."""
     last = f"✕ {record.not_applicable}" if record.not_applicable else record.stored_as
-    return clean_name(record.name), record.dtype, str(record.shape), clean_name(last)
+    return clean_name(record.name), clean_name(record.dtype), str(record.shape), clean_name(last)

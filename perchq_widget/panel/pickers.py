@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from .view import PanelView
 
 _LISTED_NAMES = 500
+_LONGEST = 200  # characters of a layer's name and shape; a file may make them endless
 _MOST_LISTED = 300  # layers that a browser gets at once: as many as one scrolls through
 
 
@@ -70,7 +71,7 @@ class LayerPicker:
 
     def _offer(self) -> None:
         shown = self._window() if self._found else (self._tensor,)
-        options = tuple((clean_name(self._title(name)), name) for name in shown)
+        options = tuple((self._shown(name), name) for name in shown)
         self._quiet = True
         with self.list.hold_sync():
             if self.list.options != options:
@@ -78,6 +79,9 @@ class LayerPicker:
             self.list.value = self._tensor if self._tensor in shown else None
         self._quiet = False
         set_if_new(self.note, "value", "<br>".join(map(escape, self._notes(shown))))
+
+    def _shown(self, name: str) -> str:
+        return shorten(clean_name(self._title(name)), _LONGEST)
 
     def _window(self) -> tuple[str, ...]:
         """So many of the layers found, moved where the one in view is at or beyond an end of it."""
@@ -93,7 +97,7 @@ class LayerPicker:
         if not self._found:
             notes.append(f"Nothing matches {shorten(self._wanted, 40)!r}; the layer in view:")
         elif self._tensor not in shown:
-            notes.append(f"In view: {clean_name(self._title(self._tensor))}")
+            notes.append(f"In view: {self._shown(self._tensor)}")
         if len(shown) < len(self._found):
             first = self._start + 1
             notes.append(f"{first:,}–{self._start + len(shown):,} of {len(self._found):,} layers; type part of a name")

@@ -5,17 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
+from itertools import islice
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from perchq_widget.core.errors import QuantValueError
+from perchq_widget.sources.decimals import clip_text
 
 if TYPE_CHECKING:
     from perchq_widget.sources.stored import Stored
 
 _SHOWN = 20
+_SHOWN_CHARACTERS = 200
+_COMPARED = 2000  # names that an unknown one is compared with, which takes 0.1 s
 
 Loader = Callable[[], np.ndarray[Any, Any]]
 RowLoader = Callable[[int, int], np.ndarray[Any, Any]]
@@ -121,9 +125,12 @@ class TensorSource(Mapping[str, TensorRecord]):
         records = self._open()
         if key in records:
             return records[key]
-        near = get_close_matches(str(key), records, n=1)
+        near = near_names(str(key), records, 1)
         hint = f"did you mean {near[0]!r}?" if near else f"it holds {len(records)} tensors, see list(source)"
-        raise UnknownTensorError(f"no tensor {key!r} in {self.name}; {hint}")
+        raise UnknownTensorError(f"no tensor {clip_text(repr(key), _SHOWN_CHARACTERS)} in {self.name}; {hint}")
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._open()
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._open())
@@ -154,15 +161,31 @@ class TensorSource(Mapping[str, TensorRecord]):
         return self._records
 
     def __repr__(self) -> str:
+        name = _one_line(self.name)
         if self._records is None:
-            return f"<TensorSource {self.name} (closed)>"
+            return f"<TensorSource {name} (closed)>"
         lines = [_record_line(record) for record in list(self._records.values())[:_SHOWN]]
         if len(self._records) > _SHOWN:
             lines.append(f"  ... and {len(self._records) - _SHOWN} more")
-        return "\n".join([f"<TensorSource {self.name} ({self.kind}, {len(self._records)} tensors)>", *lines])
+        head = f"<TensorSource {name} ({_one_line(self.kind)}, {len(self._records)} tensors)>"
+        return "\n".join([head, *lines])
 
 
 def _record_line(record: TensorRecord) -> str:
-    note = f"  [{record.not_applicable}]" if record.not_applicable else f"  ch_axis {record.ch_axis}"
+    note = f"  [{_one_line(record.not_applicable)}]" if record.not_applicable else f"  ch_axis {record.ch_axis}"
     stored = f"  stored as {record.stored_as}" if record.stored_as else ""
-    return f"  {record.name!r}  {record.dtype} {record.shape}{note}{stored}"
+    name = clip_text(repr(record.name), _SHOWN_CHARACTERS)
+    return f"  {name}  {_one_line(record.dtype)} {record.shape}{note}{stored}"
+
+
+def _one_line(text: str) -> str:
+    """Text that may be a file's, for a terminal: control characters as their escapes."""
+    return text if text.isprintable() else repr(text)[1:-1]
+
+
+def near_names(name: str, known: Iterable[str], n: int) -> list[str]:
+    """Up to ``n`` names that ``name`` may be a slip of, the nearest first, from among the first of many."""
+    if len(name) > _SHOWN_CHARACTERS:
+        return []
+    candidates = islice((each for each in known if len(each) <= _SHOWN_CHARACTERS), _COMPARED)
+    return get_close_matches(name, candidates, n=n)

@@ -161,7 +161,7 @@ def _entry(name: str, value: Any, data_start: int, stamp: FileStamp) -> _Entry:
     dtype, shape, offsets = fields.get("dtype"), _sizes(fields.get("shape")), _sizes(fields.get("data_offsets"))
     if not isinstance(dtype, str) or shape is None or offsets is None or len(offsets) != 2 or len(fields) != len(value):
         return _Entry(name, "unknown", stamp, malformed=_NEEDS)
-    dtype = clip_text(printable(dtype), 40)
+    dtype = dtype if dtype in _DTYPES else clip_text(repr(dtype)[1:-1], 40)  # of an unknown one, what can be shown
     if len(shape) > _MAX_RANK:
         return _Entry(
             name, dtype, stamp, malformed=f"malformed entry: {len(shape)} dimensions; {_MAX_RANK} are possible"

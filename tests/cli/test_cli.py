@@ -157,6 +157,13 @@ def test_a_listing_where_the_tensor_is_open(perchq: Caller) -> None:
     assert "--tensor NAME" in run.err
 
 
+def test_an_endless_name_does_not_widen_the_listing(perchq: Caller) -> None:
+    np.savez("w.npz", **{"x" * 500: np.ones(2), "short": np.ones(2), "\x1b[2J": np.ones(2)})
+    lines = perchq("analyze", "w.npz").out.splitlines()
+    assert sorted(map(len, lines))[-2] < 120 < len(max(lines, key=len))
+    assert all(line.isprintable() for line in lines)
+
+
 def test_analyze_prints_table_summary_and_findings(perchq: Caller) -> None:
     run = perchq("analyze", MODEL, "--tensor", "conv2.weight", "--csv", "c.csv")
     assert run.code == 0

@@ -9,7 +9,7 @@ import pytest
 from sources.gguf_files import IDS, build, info
 
 from perchq_widget.core.errors import QuantTypeError, QuantValueError
-from perchq_widget.sources.base import TensorSource
+from perchq_widget.sources.base import TensorSource, near_names
 from perchq_widget.sources.opening import open_source
 
 KINDS = ("npz", "gguf")
@@ -44,6 +44,22 @@ def test_the_repr_lists_the_tensors_and_stays_short() -> None:
     many = repr(open_source({f"layer{place}": np.ones(2) for place in range(50)}))
     assert many.count("\n") == 21
     assert many.endswith("and 30 more")
+
+
+def test_the_repr_shows_no_control_characters_and_no_endless_names(tmp_path: Path) -> None:
+    path = tmp_path / "\x1b[2J\n.npy"
+    np.save(path, np.ones(2))
+    source = open_source({"x" * 10_000: np.ones(2), "\x1b[2J": np.ones(2)})
+    for shown in (repr(open_source(path)), repr(source), repr(TensorSource([], name=str(path), kind="evil"))):
+        assert all(line.isprintable() and len(line) < 400 for line in shown.split("\n"))
+
+
+def test_only_so_many_short_names_are_compared_with_an_unknown_one() -> None:
+    many = [f"layer{place}" for place in range(3000)]
+    assert near_names("laye7", many, 1) == ["layer7"]
+    assert near_names("layr2999", many, 9) != []
+    assert "layer2999" not in near_names("layr2999", many, 3000)
+    assert near_names("y" * 10_000, ["y" * 9_999], 1) == []
 
 
 def test_an_unknown_name_suggests_one_and_is_a_key_error() -> None:

@@ -120,6 +120,7 @@ def test_a_header_beyond_the_formats_limit_is_not_read(tmp_path: Path) -> None:
         ({**F32, "data_offsets": [60, 76]}, "not in the file"),
         ({**F32, "data_offsets": [0, 10**18]}, "not in the file"),
         ({"dtype": "X9", "shape": [2], "data_offsets": [16, 18]}, "unknown dtype 'X9'"),
+        ({"dtype": "\x1b[2J\n", "shape": [2], "data_offsets": [16, 18]}, "has the unknown dtype '\\\\x1b[2J\\\\n'"),
         ({"dtype": "F6_E2M3", "shape": [4], "data_offsets": [16, 19]}, "packed type F6_E2M3"),
         ({"dtype": "F4", "shape": [5], "data_offsets": [16, 18]}, "takes 2.5 bytes"),
         ({"dtype": "I8", "shape": [4], "data_offsets": [16, 20]}, "it has integers"),
@@ -132,6 +133,7 @@ def test_a_header_beyond_the_formats_limit_is_not_read(tmp_path: Path) -> None:
 def test_a_bad_entry_spoils_only_its_tensor(tmp_path: Path, entry: object, words: str) -> None:
     source = opened(tmp_path, {"bad": entry, "good": F32})
     assert [record.name for record in source.applicable()] == ["good"]
+    assert source["bad"].dtype.isprintable()
     assert source["good"].read().shape == (2, 2)
     with pytest.raises(QuantValueError, match=r"m\.safetensors: tensor 'bad' cannot be analysed") as caught:
         source["bad"].read()
