@@ -26,7 +26,7 @@ def compare_stored(
     from perchq_widget import api
 
     if not record.quantized:
-        raise QuantValueError(f"--compare-stored: {record.name!r} is not quantized in its file")
+        raise QuantValueError(f"--compare-stored: {record.name!r} {record.no_codes}")
     if options.pdf is not None:
         raise QuantValueError("--pdf: a comparison is written as --csv, --json or --html; leave --pdf out")
     stored = api.analyze(record, **axis)

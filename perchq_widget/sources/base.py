@@ -68,6 +68,13 @@ class TensorRecord:
         """Whether the source holds codes and parameters of this tensor, which :meth:`stored` gives."""
         return self.stored_loader is not None
 
+    @property
+    def no_codes(self) -> str:
+        """Why :meth:`stored` has nothing to give: what the tensor "is" or "is stored as"."""
+        if not self.stored_as:
+            return "is not quantized in its file"
+        return f"is stored as {self.stored_as}" + (f": {self.note}" if self.note else ", whose codes are not shown")
+
     def read(self) -> np.ndarray[Any, Any]:
         """The tensor, of :attr:`shape`, memory-mapped or shared where possible; do not write to it.
 
@@ -93,7 +100,9 @@ class TensorRecord:
 
     def stored(self) -> Stored:
         """Codes and parameters as the file has them; QuantValueError for a tensor that is not quantized."""
-        self._require(self.not_applicable, self.stored_loader, "it is not quantized in its file; use read()")
+        if self.not_applicable is None and self.stored_loader is None:
+            raise QuantValueError(f"{self._origin}tensor {self.name!r} {self.no_codes}; use read()")
+        self._require(self.not_applicable, self.stored_loader)
         assert self.stored_loader is not None
         return self.stored_loader()
 
@@ -104,10 +113,14 @@ class TensorRecord:
         assert loader is not None
         return loader()
 
-    def _require(self, problem: str | None, loader: object, lacking: str = "it has no data") -> None:
+    @property
+    def _origin(self) -> str:
+        return f"{self.source}: " if self.source else ""
+
+    def _require(self, problem: str | None, loader: object) -> None:
         if problem is not None or loader is None:
-            origin = f"{self.source}: " if self.source else ""
-            raise QuantValueError(f"{origin}tensor {self.name!r} cannot be analysed: {problem or lacking}")
+            why = "it has no data" if problem is None else problem
+            raise QuantValueError(f"{self._origin}tensor {self.name!r} cannot be analysed: {why}")
 
 
 class TensorSource(Mapping[str, TensorRecord]):

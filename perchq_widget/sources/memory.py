@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+from collections.abc import Mapping
 from typing import Any
 
 import ml_dtypes
@@ -120,10 +121,10 @@ def _converted(obj: Any, argument: str) -> np.ndarray[Any, Any]:
 
 def _advice(obj: object) -> str:
     if isinstance(obj, str):
-        return "; to read a file: open_source(path)[name].read()"
+        return "; for a tensor of a file give its record: open_source(path)[name]"
     if hasattr(obj, "toarray"):
         return "; call .toarray()"
-    if isinstance(obj, dict) or is_torch(obj, "nn.Module"):
+    if isinstance(obj, Mapping) or is_torch(obj, "nn.Module"):
         return "; give one of its tensors"
     return ""
 

@@ -46,7 +46,7 @@ def open_source(obj: object) -> TensorSource:
     if isinstance(obj, TensorRecord):
         return TensorSource([obj], name=obj.name, kind="one tensor")
     if isinstance(obj, (str, os.PathLike)):
-        return _open_path(Path(obj))
+        return _open_path(_at_home(Path(obj)))
     if is_torch(obj, "nn.Module"):
         from perchq_widget.sources.torch.modules import module_source
 
@@ -54,6 +54,16 @@ def open_source(obj: object) -> TensorSource:
     if isinstance(obj, Mapping):
         return mapping_source(obj)
     return array_source(obj)
+
+
+def _at_home(path: Path) -> Path:
+    """``~/models`` as a shell has it, unless there is a file or folder of that very name."""
+    if not path.parts[:1] or not path.parts[0].startswith("~") or os.path.lexists(path):
+        return path
+    try:
+        return path.expanduser()
+    except RuntimeError:  # nobody of that name, or no home folder is known
+        return path
 
 
 def _open_path(path: Path) -> TensorSource:

@@ -35,6 +35,7 @@ RECORDS = (
     held(dtype="qint8", scheme="symmetric", observer="mse"),
     TensorRecord("ids", (3,), "int64", 24, 0, "the only axis", "it has integers"),
     TensorRecord("f", X.shape, "float32", X.nbytes, 0, "rows", loader=lambda: X),
+    TensorRecord("odd", X.shape, "float32", 9, 0, "rows", loader=lambda: X, stored_as="fp4", note="no format here"),
 )
 
 
@@ -62,7 +63,7 @@ def test_the_listing_says_how_tensors_are_stored(run: Any) -> None:
     assert "int8, per channel" in out.splitlines()[1]
     assert out.splitlines()[2].endswith("✕ it has integers")
     assert code == 2
-    assert "3 tensors; choose one with --tensor NAME" in err
+    assert "4 tensors; choose one with --tensor NAME" in err
 
 
 def test_without_a_setting_a_tensor_is_measured_as_stored(run: Any) -> None:
@@ -96,6 +97,7 @@ def test_both_side_by_side(run: Any, given: list[str]) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [(["--tensor", "f", "--compare-stored"], "'f' is not quantized"),
+     (["--tensor", "odd", "--compare-stored"], "'odd' is stored as fp4: no format here"),
      (["--tensor", "w", "--compare-stored", "--pdf", "c.pdf"], "leave --pdf out"),
      (["--tensor", "ids"], "it has integers")],
 )  # fmt: skip
@@ -112,7 +114,7 @@ def test_a_missing_package_is_one_line_with_the_way_out(run: Any, monkeypatch: p
     monkeypatch.setattr(opening, "open_source", missing)
     code, _, err = run()
     assert (code, err.count("\n")) == (2, 1)
-    assert 'model.onnx: this needs the package' in err
+    assert "model.onnx: this needs the package" in err
     assert 'pip install "perchq_widget[gguf]"' in err
 
 

@@ -57,6 +57,19 @@ def test_what_is_taken(tmp_path: Path, files: dict[str, Any], names: list[str], 
     assert {record.source for record in source.values()} == {str(tmp_path)}
 
 
+@pytest.mark.parametrize("kind", [str, Path])
+def test_a_path_that_begins_at_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: Any) -> None:
+    write(tmp_path / "models", ("model.safetensors", ONE))
+    for variable in ("HOME", "USERPROFILE"):
+        monkeypatch.setenv(variable, str(tmp_path))
+    monkeypatch.chdir(tmp_path / "models")
+    assert list(open_source(kind("~/models"))) == ["a"]
+    write(tmp_path / "models" / "~", ("model.safetensors", TWO))
+    assert list(open_source("~")) == ["b"]
+    with pytest.raises(QuantValueError, match="no such file"):
+        open_source("~nobody-of-that-name/x.npy")
+
+
 def test_an_index_comes_before_files_and_names_what_is_missing(tmp_path: Path) -> None:
     write(tmp_path, ("model-00001-of-00002.safetensors", ONE), ("consolidated.safetensors", ONE))
     places = {"a": "model-00001-of-00002.safetensors", "b": "gone.safetensors"}

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from perchq_widget.core.errors import QuantTypeError, QuantValueError
+from perchq_widget.sources.base import TensorSource
 from perchq_widget.sources.memory import FLOAT_DTYPES, as_array
 
 
@@ -105,8 +106,9 @@ def test_numbers_in_lists_and_data_frames_become_float64(obj: object, shape: tup
         ([10**400], QuantTypeError, "no floats"),
         (1.0, QuantTypeError, "must be an array.*got float"),
         (None, QuantTypeError, "got NoneType"),
-        ("w.npy", QuantTypeError, "open_source"),
+        ("w.npy", QuantTypeError, r"its record: open_source\(path\)\[name\]$"),
         ({"w": 1}, QuantTypeError, "one of its tensors"),
+        (TensorSource([], name="s", kind="k"), QuantTypeError, "one of its tensors"),
         (np.ndarray, QuantTypeError, "got type"),
         (pd.DataFrame({"a": ["x"]}), QuantTypeError, "no floats"),
         (OnlyDLPack(np.ones(2), device=2), QuantValueError, "DLPack device 2.*copy it to the CPU"),

@@ -276,11 +276,15 @@ def test_a_recurrent_layer_of_the_dynamic_quantizer(tmp_path: Path, per_channel:
         assert np.abs(source[name].read() - floats.transpose(0, 2, 1)).max() < 0.01
 
 
+@pytest.mark.parametrize("batch_first", [False, True])
 @pytest.mark.usefixtures("quiet")
-def test_a_table_of_the_dynamic_quantizer(tmp_path: Path) -> None:
+def test_a_table_of_the_dynamic_quantizer(tmp_path: Path, batch_first: bool) -> None:
+    """torch exports an embedding before a batch_first LSTM with a Transpose, which the quantizer lets codes through."""
     tool = oracle("onnxruntime.quantization")
-    proto = model([node("Gather", ["w", "i"], ["y"], "table")], [tensor(normal(9, 4), "w")],
-                  inputs=[info("i", 7, [3])], outputs=[info("y", 1, None)])  # fmt: skip
+    steps = [node("Gather", ["w", "i"], ["rows" if batch_first else "y"], "table")]
+    if batch_first:
+        steps.append(node("Transpose", ["rows"], ["y"], "turn", perm=[1, 0, 2]))
+    proto = model(steps, [tensor(normal(9, 4), "w")], inputs=[info("i", 7, [1, 3])], outputs=[info("y", 1, None)])
     path = tmp_path / "q.onnx"
     tool.quantize_dynamic(saved(proto, tmp_path / "f.onnx"), path)
     (record,) = open_source(path).applicable()

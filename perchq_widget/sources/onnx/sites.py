@@ -77,6 +77,8 @@ OF_PACKED: dict[str, dict[int, str]] = {
     "GatherBlockQuantized": {2: "scale", 3: "zero point"},
     "MatMulBnb4": {2: "scale"},
 }
+#: Nodes that move what a Gather took, whose shape is not known, and leave every value as it is
+_MOVING = frozenset({"Transpose", "Reshape", "Squeeze", "Unsqueeze", "Flatten"})
 #: Inputs that are int32 biases, whose scale is that of the layer's input times that of its weight
 BIASES = {("QLinearConv", 8), ("QGemm", 6)}
 _INTEGER_PRODUCTS = {("MatMulInteger", 0): 2, ("MatMulInteger", 1): 3, ("ConvInteger", 0): 2, ("ConvInteger", 1): 3}
@@ -108,6 +110,8 @@ def _moved_on(view: View, use: Use) -> View | None:
         return None
     if use.node.op == "Gather" and use.index == 0:
         return View((), ())
+    if not view.shape and use.index == 0 and use.node.op in _MOVING:
+        return view
     return passed_on(view, use)
 
 

@@ -68,6 +68,8 @@ def test_fp4_is_read(nested: bool) -> None:
     assert same_bits(record.read(), expected)
     assert same_bits(record.rows(3, 9), expected[3:9])
     assert record.stored_as.startswith("fp4, blocks of 64")
+    with pytest.raises(QuantValueError, match=r"is stored as fp4.*its codes are not shown; use read\(\)"):
+        record.stored()
 
 
 @pytest.mark.parametrize("kind", [None, np.uint8])
