@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
 from perchq_widget.core.errors import QuantValueError
+
+_PICKLE = re.compile(rb"\x80[\x02-\x05]")  # by the protocol that it begins with
+_PICKLES = (".pt", ".pth", ".ckpt", ".bin")  # these have a reader that tells torch's own from others
 
 
 class MissingFileError(QuantValueError, FileNotFoundError):
@@ -33,18 +37,25 @@ def existing_file(path: str | os.PathLike[str], argument: str) -> Path:
 
 
 def check_downloaded(path: Path) -> None:
-    """Raise QuantValueError for a file that cannot be read, and for what stands in for one that was not downloaded."""
+    """Raise QuantValueError for a file that cannot be read, what stands in for one not downloaded, and a pickle."""
     try:
         with path.open("rb") as file:
-            head = file.read(512).lstrip().lower()
+            first = file.read(512)
     except OSError as error:
         raise QuantValueError(f"{path}: cannot be read ({error.strerror})") from error
+    head = first.lstrip().lower()
     if head.startswith(b"version https://git-lfs"):
         raise QuantValueError(
             f"{path}: is a Git LFS pointer, and the file itself was not downloaded; run git lfs pull in its repository"
         )
     if head.startswith((b"<!doctype html", b"<html")):
         raise QuantValueError(f"{path}: is a web page, saved in place of the file; download the file itself")
+    # The length of a .safetensors header may begin alike, but its brace follows at once; torch's files are pickles.
+    if _PICKLE.match(first) and first[8:9] != b"{" and path.suffix.lower() not in _PICKLES:
+        raise QuantValueError(
+            f"{path}: is a Python pickle, whatever its name says. Pickles can run anything, so it is not read; where "
+            "you trust it, load it yourself and pass its arrays"
+        )
 
 
 def is_folder(path: str | os.PathLike[str]) -> bool:

@@ -35,7 +35,7 @@ _MAX_DEFLATE_RATIO = 1040  # deflate cannot compress further than 1032:1
 _BOMB_RATIO, _BOMB_BYTES = 200, 1 << 26  # weights shrink by a tenth; only zeros shrink like this
 _CHUNK = 1 << 20
 _LOCAL_HEADER = 30  # bytes ahead of a member's name
-_MAX_HEADER = 1 << 16
+_MAX_HEADER = 10_000  # numpy reads no longer ones as untrusted
 _UNREADABLE = (
     ValueError, EOFError, MemoryError, RecursionError, SyntaxError, TypeError, RuntimeError, zlib.error, struct.error,
     zipfile.BadZipFile, NotImplementedError, OverflowError, KeyError, OSError, TokenError,
@@ -157,7 +157,10 @@ def _read_header(file: IO[bytes], name: str) -> _Header:
                 f"{name}: .npy version {version[0]}.{version[1]} is for named fields, not for tensors"
             )
         size = file.read(2 * version[0])
-        text = file.read(min(int.from_bytes(size, "little"), _MAX_HEADER + 1))
+        length = int.from_bytes(size, "little")
+        if length > _MAX_HEADER:
+            raise QuantValueError(f"{name}: malformed .npy header ({length} bytes; {_MAX_HEADER} are read at most)")
+        text = file.read(length)
         shape, fortran, dtype = _parsed(version[0], size + text)
     except _UNREADABLE as error:
         if isinstance(error, QuantValueError):
@@ -184,7 +187,7 @@ def _member(
     if damage is None:
         try:
             with archive.open(info) as file:
-                header = _read_header(file, name)
+                header = _read_header(file, repr(clip_text(name, 80)))
             damage = header.damage(info.file_size - header.offset)
         except _UNREADABLE as error:
             damage = f"it cannot be read ({clip_text(str(error), 300)})"

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 from fuzz.mutations import Edit, edit_digits, edit_json, edit_safetensors, edit_zip
+from sources.checkpoints.seeds import NF4
 from sources.tflite_files import Model, packed
 
 #: Files by their path in a folder.
@@ -142,7 +143,7 @@ def _checkpoints() -> list[Seed]:
          {"quant_method": "compressed-tensors", "format": "int-quantized"}),
         ({"fc.weight": ("F8_E4M3", _bytes(8, 16) & 0x77), "fc.weight_scale_inv": _normal(1, 1) ** 2},
          {"quant_method": "fp8", "weight_block_size": [128, 128]}),
-        ({"fc.weight": _bytes(256, 1), "fc.weight.absmax": np.abs(_normal(8)), "fc.weight.quant_map": _normal(16),
+        ({"fc.weight": _bytes(256, 1), "fc.weight.absmax": np.abs(_normal(8)), "fc.weight.quant_map": np.array(NF4, np.float32),
           "fc.weight.quant_state.bitsandbytes__nf4": np.frombuffer(json.dumps(state).encode(), np.uint8)},
          {"quant_method": "bitsandbytes", "load_in_4bit": True}),
         ({"fc.weight": _bytes(8, 16).view(np.int8), "fc.SCB": np.abs(_normal(8))},

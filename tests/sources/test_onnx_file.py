@@ -194,7 +194,7 @@ def test_numbers_that_do_not_fit_their_shape_are_found_when_read(tmp_path: Path)
         (b"\x3a\x05\x00", "beyond"),
         (b"\x3a\xff\xff\xff\xff\xff\xff\xff\xff\x7f", "beyond"),
         (b"\xff" * 40, "does not end"),
-        (b"\x80\x04\x95\x10\x00\x00\x00\x00\x00\x00\x00\x8c\x02os\x94.", "no ONNX model"),
+        (b"\x80\x04\x95\x10\x00\x00\x00\x00\x00\x00\x00\x8c\x02os\x94.", "is a Python pickle"),
         (b"\x08\x0a", "it has no graph"),
         (b"\x0b\x0c", "wire type 3"),
         (b"\x02\x00", "of number 0"),

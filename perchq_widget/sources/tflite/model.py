@@ -109,13 +109,17 @@ class _Subgraph:
         except OverlapError:
             raise
         except QuantValueError as error:
-            return _unreadable("", str(error))
+            return _unreadable("", self._reason(error))
         try:
             return self._described(tensor, index, name)
         except OverlapError:
             raise
         except QuantValueError as error:
-            return _unreadable(name, str(error))
+            return _unreadable(name, self._reason(error))
+
+    def _reason(self, error: QuantValueError) -> str:
+        """Why, without the path, which the record's own errors begin with."""
+        return str(error).removeprefix(f"{self._buffer.path}: ")
 
     def _described(self, tensor: Table, index: int, name: str) -> Constant | None:
         place = self._place_of_data(tensor)
@@ -136,7 +140,7 @@ class _Subgraph:
         except OverlapError:
             raise
         except QuantValueError as error:
-            problem = str(error)
+            problem = self._reason(error)
         return Constant(name, kind, shape, hint, *place, scales, problem, readable=True)
 
     def _place_of_data(self, tensor: Table) -> tuple[int, int] | None:
