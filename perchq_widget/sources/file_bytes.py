@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Hashable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from weakref import ReferenceType, ref
 
 import numpy as np
@@ -13,6 +14,7 @@ import numpy as np
 from perchq_widget.core.errors import QuantValueError
 
 _Bytes = np.memmap[Any, np.dtype[np.uint8]]
+_Key = TypeVar("_Key", bound=Hashable)
 
 
 @dataclass(frozen=True)
@@ -62,3 +64,15 @@ class FileStamp:
             whole = np.memmap(self.path, dtype=np.uint8, mode="r")
             self._mapped[:] = [ref(whole)]
         return whole
+
+
+def overlapping(spans: Iterable[tuple[int, int, _Key]]) -> set[_Key]:
+    """Of spans (first byte, byte behind the last, key), the keys of those whose bytes another one claims too."""
+    found: set[_Key] = set()
+    widest: tuple[int, int, _Key] | None = None
+    for span in sorted((each for each in spans if each[0] < each[1]), key=lambda each: each[0]):
+        if widest is not None and span[0] < widest[1]:
+            found |= {span[2], widest[2]}
+        if widest is None or span[1] > widest[1]:
+            widest = span
+    return found

@@ -12,7 +12,6 @@ import warnings
 import zipfile
 import zlib
 from collections import Counter
-from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -24,7 +23,7 @@ import numpy as np
 from perchq_widget.core.errors import QuantValueError
 from perchq_widget.sources.base import Loader, RowLoader, TensorRecord, TensorSource
 from perchq_widget.sources.decimals import clip_text
-from perchq_widget.sources.file_bytes import FileStamp
+from perchq_widget.sources.file_bytes import FileStamp, overlapping
 from perchq_widget.sources.memory import as_array, dtype_problem, shape_problem
 from perchq_widget.sources.name_axes import axis_by_name
 
@@ -105,8 +104,8 @@ def open_npz(path: Path) -> TensorSource:
         with zipfile.ZipFile(path) as archive:
             infos = archive.infolist()
             names = Counter(map(_name, infos))
-            overlapping = _overlapping(infos)
-            records = [_member(archive, info, stamp, names, overlapping) for info in infos]
+            shared = overlapping(map(_span, infos))
+            records = [_member(archive, info, stamp, names, shared) for info in infos]
     except _UNREADABLE as error:
         if isinstance(error, QuantValueError):
             raise
@@ -134,18 +133,10 @@ def _name(info: zipfile.ZipInfo) -> str:
     return info.filename.removesuffix(".npy")
 
 
-def _overlapping(infos: Iterable[zipfile.ZipInfo]) -> set[int]:
-    """Where members begin whose bytes another member claims too: a way to make a small archive expand without end."""
-    found: set[int] = set()
-    last: tuple[int, int] | None = None
-    for info in sorted(infos, key=lambda each: each.header_offset):
-        begin = info.header_offset
-        end = begin + _LOCAL_HEADER + len(info.orig_filename) + info.compress_size
-        if last is not None and begin < last[1]:
-            found |= {begin, last[0]}
-        if last is None or end > last[1]:
-            last = begin, end
-    return found
+def _span(info: zipfile.ZipInfo) -> tuple[int, int, int]:
+    """Where a member begins and ends. Members that share bytes can make a small archive expand without end."""
+    begin = info.header_offset
+    return begin, begin + _LOCAL_HEADER + len(info.orig_filename) + info.compress_size, begin
 
 
 def _read_header(file: IO[bytes], name: str) -> _Header:
@@ -180,10 +171,10 @@ def _parsed(version: int, raw: bytes) -> tuple[tuple[int, ...], bool, np.dtype[A
 
 
 def _member(
-    archive: zipfile.ZipFile, info: zipfile.ZipInfo, stamp: FileStamp, names: Counter[str], overlapping: set[int]
+    archive: zipfile.ZipFile, info: zipfile.ZipInfo, stamp: FileStamp, names: Counter[str], shared: set[int]
 ) -> TensorRecord:
     name, header = _name(info), _NOTHING
-    damage = _member_damage(info, stamp.size, names, overlapping)
+    damage = _member_damage(info, stamp.size, names, shared)
     if damage is None:
         try:
             with archive.open(info) as file:
@@ -203,9 +194,7 @@ def _member(
     return _record(name, header, header.problem(), stamp.path, raw, None if header.fortran else rows)
 
 
-def _member_damage(
-    info: zipfile.ZipInfo, archive_size: int, names: Counter[str], overlapping: set[int]
-) -> str | None:
+def _member_damage(info: zipfile.ZipInfo, archive_size: int, names: Counter[str], shared: set[int]) -> str | None:
     if names[_name(info)] > 1:
         return "it is in the archive twice under this name"
     if not info.filename.endswith(".npy"):
@@ -215,7 +204,7 @@ def _member_damage(
         return f"it is compressed by method {info.compress_type}; only stored and deflated members are read"
     if info.compress_size > archive_size or info.file_size > ratio * (info.compress_size + 1):
         return "malformed: it claims more bytes than the archive can hold"
-    if info.header_offset in overlapping:
+    if info.header_offset in shared:
         return "malformed: another member claims the same bytes of the archive"
     if info.file_size > max(_BOMB_BYTES, _BOMB_RATIO * info.compress_size):
         return (

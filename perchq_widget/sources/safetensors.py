@@ -20,7 +20,7 @@ import numpy as np
 from perchq_widget.core.errors import QuantValueError
 from perchq_widget.sources.base import TensorRecord, TensorSource
 from perchq_widget.sources.decimals import clip_text
-from perchq_widget.sources.file_bytes import FileStamp
+from perchq_widget.sources.file_bytes import FileStamp, overlapping
 from perchq_widget.sources.json_walk import JsonError, JsonWalk, Pairs
 from perchq_widget.sources.memory import as_array, dtype_problem, shape_problem
 from perchq_widget.sources.model_config import config_of
@@ -117,9 +117,9 @@ def safetensors_records(path: Path, source: str, config: Mapping[str, Any] | Non
         raise QuantValueError(f"{path}: malformed: the header {error}") from error
     except OSError as error:
         raise QuantValueError(f"{path}: cannot be read ({error.strerror})") from error
-    overlapping = _overlapping(entries)
+    shared = overlapping((entry.begin, entry.end, entry.name) for entry in entries if entry.malformed is None)
     count = Counter(entry.name for entry in entries)
-    return [_record(entry, _problem(entry, count[entry.name], overlapping), source, config) for entry in entries]
+    return [_record(entry, _problem(entry, count[entry.name], shared), source, config) for entry in entries]
 
 
 def _entries(stamp: FileStamp) -> list[_Entry]:
@@ -195,26 +195,13 @@ def _bits(dtype: str) -> int | None:
     return _DTYPES[dtype].itemsize * 8 if dtype in _DTYPES else _PACKED.get(dtype)
 
 
-def _overlapping(entries: list[_Entry]) -> set[str]:
-    """The names of tensors whose bytes another tensor claims too."""
-    spans = [entry for entry in entries if entry.malformed is None and entry.begin < entry.end]
-    spans.sort(key=lambda entry: entry.begin)
-    found: set[str] = set()
-    widest: _Entry | None = None
-    for entry in spans:
-        if widest is not None and entry.begin < widest.end:
-            found |= {entry.name, widest.name}
-        widest = entry if widest is None or entry.end > widest.end else widest
-    return found
-
-
-def _problem(entry: _Entry, count: int, overlapping: set[str]) -> str | None:
+def _problem(entry: _Entry, count: int, shared: set[str]) -> str | None:
     """Why the tensor of an entry cannot be analysed."""
     if count > 1:
         return "malformed: the header names it more than once"
     if entry.malformed is not None:
         return entry.malformed
-    if entry.name in overlapping:
+    if entry.name in shared:
         return "malformed entry: another tensor claims the same bytes"
     problem = _type_problem(entry.dtype) or shape_problem(entry.shape)
     return f"it {problem}" if problem else None

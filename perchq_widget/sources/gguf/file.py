@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ import ml_dtypes
 import numpy as np
 
 from ..base import TensorRecord, TensorSource
-from ..file_bytes import FileStamp
+from ..file_bytes import FileStamp, overlapping
 from ..memory import as_array, dtype_problem, shape_problem
 from .blocks import BlockType
 from .header import MAX_DIMS, Header, TensorInfo
@@ -83,9 +82,9 @@ def open_gguf(path: Path) -> TensorSource:
     architecture = next(filter(None, (part.header.text("general.architecture") for part in parts)), "")
     records = [_missing(each, path) for each in unusable[:_SHOWN_UNUSABLE]]
     for each in entries:
-        overlapping = _overlapping(each)
+        shared = overlapping((entry.begin, entry.begin + entry.n_bytes, entry.name) for entry in each)
         for entry in each:
-            problem = _problem(entry, count[entry.name], overlapping)
+            problem = _problem(entry, count[entry.name], shared)
             note = note_of(entry.name, architecture, count)
             records.append(_record(entry, problem, note, path, readable=count[entry.name] == 1))
     return TensorSource(records, name=str(path), kind=_kind([part.header for part in parts], len(unusable)))
@@ -140,25 +139,13 @@ def _span_problem(offset: int, begin: int, n_bytes: int, part: Part) -> str | No
     return None
 
 
-def _overlapping(entries: Iterable[_Entry]) -> set[str]:
-    """The names of tensors whose bytes another tensor claims too."""
-    found: set[str] = set()
-    widest: _Entry | None = None
-    for entry in sorted((entry for entry in entries if entry.n_bytes), key=lambda entry: entry.begin):
-        if widest is not None and entry.begin < widest.begin + widest.n_bytes:
-            found |= {entry.name, widest.name}
-        if widest is None or entry.begin + entry.n_bytes > widest.begin + widest.n_bytes:
-            widest = entry
-    return found
-
-
-def _problem(entry: _Entry, count: int, overlapping: set[str]) -> str | None:
+def _problem(entry: _Entry, count: int, shared: set[str]) -> str | None:
     """Why the tensor of an entry cannot be analysed."""
     if count > 1:
         return "malformed: the header names it more than once"
     if entry.malformed is not None:
         return entry.malformed
-    if entry.name in overlapping:
+    if entry.name in shared:
         return "malformed entry: another tensor claims the same bytes"
     if entry.kind is None:
         return _unknown_type(entry.number)
