@@ -51,7 +51,7 @@ def _analyze(options: argparse.Namespace) -> int:
 def _how(record: TensorRecord, chosen_here: bool) -> str:
     """For a tensor that is quantized in its file: with whose parameters it was measured."""
     if not record.quantized:
-        return ""
+        return f"quantized anew: it {record.no_codes}" if record.stored_as else ""
     held = record.stored_as if record.stored_as else record.dtype
     if chosen_here:
         return f"quantized anew from what its file holds ({held}); --compare-stored shows both"

@@ -34,13 +34,14 @@ def fit_blocks(array: npt.NDArray[Any], ch_axis: int, scheme: QuantScheme, obser
     _check(moved.size // len(moved), size, form, scheme)
     overall = None if form.global_scale is None else _global_scale(form, scheme, observed)
     parts = _fitted(moved, size, form, scheme.scale_rule, overall, bool((observed.n_nan + observed.n_inf).any()))
+    shaped: dict[str, Any] = {name: each.reshape(-1) if form.flat else each for name, each in parts.items()}
     return BlockParams(
         dtype=scheme.dtype,
         convention=scheme.convention,
         ch_axis=None if form.flat else ch_axis,
         group_size=size,
         global_scale=None if overall is None else float(overall),
-        **{name: values.reshape(-1) if form.flat else values for name, values in parts.items()},
+        **shaped,
     )
 
 

@@ -55,7 +55,8 @@ class BlockParams:
     number of the two-level formats, as the runtime stores it: under compressed-tensors the inverse of the others'.
     ``multiplier`` and ``origin``, of scale's shape, are what values are multiplied by and what is taken off before,
     where codes come from a scale and a minimum that were not yet rounded for storage; without them the stored ones
-    serve.
+    serve. ``scale_bits`` is what all scales take together where a file keeps them in less than their dtype, as
+    bitsandbytes does when it quantizes them again; it changes the bits per weight alone.
     """
 
     scale: npt.NDArray[Any]
@@ -67,6 +68,7 @@ class BlockParams:
     global_scale: np.float32 | None
     multiplier: FloatArray | None
     origin: FloatArray | None
+    scale_bits: int | None
 
     @known_keywords
     def __init__(
@@ -81,6 +83,7 @@ class BlockParams:
         global_scale: float | None = None,
         multiplier: npt.ArrayLike | None = None,
         origin: npt.ArrayLike | None = None,
+        scale_bits: int | None = None,
     ) -> None:
         form = get_format(dtype, convention)
         scales = checked_scale(scale, form, ch_axis)
@@ -92,6 +95,7 @@ class BlockParams:
             "scale": scales,
             "dtype": form.dtype,
             "convention": convention,
+            "scale_bits": None if scale_bits is None else int(scale_bits),
             "ch_axis": None if ch_axis is None else int(ch_axis),
             "group_size": checked_size(group_size, form, sizes),
             "minimum": checked_beside(scales, minimum, "minimum", form.scale_dtype, with_minimum, form.dtype),
@@ -179,6 +183,8 @@ class BlockParams:
     def overhead_bits(self) -> int:
         """Bits of all scales, minima and the global scale."""
         form = self.form
+        if self.scale_bits is not None:
+            return self.scale_bits + 32 * (self.global_scale is not None)
         in_full = 8 * self.scale.dtype.itemsize + form.minimum_bits
         per_block = in_full if form.overhead_bits is None else form.overhead_bits
         return self.scale.size * per_block + 32 * (self.global_scale is not None)

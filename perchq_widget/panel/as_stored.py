@@ -107,7 +107,7 @@ def stored_pin(subject: Subject, intent: Intent) -> Pin:
     """What the file's own parameters make of the tensor of ``intent``; raises QuantError where there are none."""
     scheme = subject.stored_scheme(intent.tensor)
     if scheme is None or not isinstance(subject, TensorsSubject):
-        about = "these are lines" if intent.tensor is None else f"{intent.tensor!r:.80} is not quantized in its file"
+        about = "these are lines" if intent.tensor is None else f"the file holds no codes of {intent.tensor!r:.80}"
         raise QuantValueError(f"{about}: there are no stored parameters to compare with")
     stored = replace(intent, as_stored=True, **settings_from(scheme))
     return pinned(AS_STORED, stored, subject.fresh_report(stored))

@@ -155,7 +155,7 @@ class PanelState(t.HasTraits):
     @t.validate("as_stored")
     def _stored_somewhere(self, proposal: Any) -> bool:
         if proposal["value"] and not self._quantized(self.tensor):
-            about = "there is no file" if self.tensor is None else f"{self.tensor!r:.80} is not quantized in its file"
+            about = "there is no file" if self.tensor is None else f"the file holds no codes of {self.tensor!r:.80}"
             raise QuantValueError(f"as_stored must be False here: {about}, so no parameters are stored")
         return bool(proposal["value"])
 

@@ -8,7 +8,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import cast
 
-from perchq_widget.core.errors import QuantError, QuantValueError
+from perchq_widget.core.errors import QuantError, QuantTypeError, QuantValueError
 from perchq_widget.sources.base import TensorRecord, TensorSource
 from perchq_widget.sources.files import check_downloaded, existing_file, is_folder
 
@@ -45,6 +45,8 @@ def open_source(obj: object) -> TensorSource:
         return obj
     if isinstance(obj, TensorRecord):
         return TensorSource([obj], name=obj.name, kind="one tensor")
+    if obj is None or isinstance(obj, bytes) or (isinstance(obj, str) and not obj.strip()):
+        raise QuantTypeError(f"source must be a path, an array, a module or a mapping of such, got {obj!r:.60}")
     if isinstance(obj, (str, os.PathLike)):
         return _open_path(_at_home(Path(obj)))
     if is_torch(obj, "nn.Module"):

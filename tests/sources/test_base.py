@@ -127,3 +127,9 @@ def test_ends_of_rows_are_those_of_a_slice(ends: tuple[int, int], tmp_path: Path
         rows, expected = record.rows(*ends), record.read()[slice(*ends)]
         assert (rows.shape, rows.dtype) == (expected.shape, expected.dtype)
         assert rows.tobytes() == expected.tobytes()
+
+
+@pytest.mark.parametrize("nothing", [None, "", "  ", b"weights"], ids=repr)
+def test_what_is_no_source_is_not_the_working_folder(nothing: object) -> None:
+    with pytest.raises(QuantTypeError, match="source must be a path, an array, a module or a mapping"):
+        open_source(nothing)

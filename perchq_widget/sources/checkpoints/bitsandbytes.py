@@ -74,6 +74,7 @@ class _Flat:
     packed: Part
     absmax: Callable[[], Array]
     book: Callable[[], Array]
+    nested_size: int = 0
 
     @property
     def row(self) -> int:
@@ -105,8 +106,14 @@ class _Flat:
         codes, absmax = self.codes(0, math.prod(self.shape)).reshape(self.shape), self.absmax()
         if (absmax < 0).any():
             raise UnfitError(f"a block's absmax is {float(absmax.min())!r}, and a magnitude is not below 0")
-        params = BlockParams(absmax, dtype="nf4", convention="bitsandbytes", group_size=self.size)
+        params = BlockParams(
+            absmax, dtype="nf4", convention="bitsandbytes", group_size=self.size, scale_bits=self._nested_bits(absmax)
+        )
         return Stored(codes, params)
+
+    def _nested_bits(self, absmax: Array) -> int | None:
+        """Of a quantized absmax: a byte each, a float32 for every ``nested_size`` of them, and the offset."""
+        return None if self.nested_size < 1 else 8 * absmax.size + 32 * -(-absmax.size // self.nested_size) + 32
 
 
 def fold_four_bits(parts: Parts, facts: Facts) -> Weight:
@@ -121,7 +128,7 @@ def fold_four_bits(parts: Parts, facts: Facts) -> Weight:
         raise UnfitError(f"{packed.name!r} has {packed.record.n_bytes} bytes, and {state.shape} takes {-(-n // 2)}")
     book = parts.need(parts.base + ".quant_map").of("float32").shaped((16,))
     absmax, used = _absmax(parts, state, -(-n // state.size))
-    spec = _Flat(state.shape, state.size, packed, absmax, lambda: _book(book, state.kind))
+    spec = _Flat(state.shape, state.size, packed, absmax, lambda: _book(book, state.kind), state.nested_size)
     known = state.kind == "nf4"
     note = "" if state.values in ("", "float32") else f"the library rounds decoded values to {state.values}"
     notes = [each for each in ("" if known else _FP4_NOTE, note) if each]

@@ -12,6 +12,7 @@ from core.runtimes.bits import from_torch
 from needs import oracle
 from sources.checkpoints.folding import Array, check_weight, fold, refused, same_bits
 
+import perchq_widget as pq
 from perchq_widget.core.errors import QuantValueError
 
 torch = oracle("torch")
@@ -153,3 +154,12 @@ def test_another_list_of_values() -> None:
 def test_damaged_int8(part: str, array: Array, why: str) -> None:
     tensors = {NAME: np.ones((24, 8), np.int8), STEM + "SCB": np.ones(24, np.float32), part: array}
     assert why in refused(tensors).pop()
+
+
+@pytest.mark.parametrize("nested", [False, True], ids=["plain", "nested"])
+def test_bits_per_weight_are_what_the_file_spends(nested: bool) -> None:
+    tensors, _ = written(quant_type="nf4", blocksize=64, compress_statistics=nested)
+    report = pq.analyze(fold(tensors)[NAME])
+    n, blocks = report.summary["n"], -(-report.summary["n"] // 64)
+    scales = 8 * blocks + 32 * -(-blocks // 256) + 32 if nested else 32 * blocks
+    assert report.summary["bits_per_weight"] == pytest.approx(4 + scales / n)
