@@ -293,6 +293,21 @@ def test_a_table_of_the_dynamic_quantizer(tmp_path: Path, batch_first: bool) -> 
     assert np.abs(record.read() - normal(9, 4)).max() < 0.01
 
 
+@pytest.mark.usefixtures("quiet")
+def test_a_table_and_the_layer_after_it_of_the_dynamic_quantizer(tmp_path: Path) -> None:
+    """The product's scale is then a product of two constants, told apart by the names that the quantizer gives."""
+    tool = oracle("onnxruntime.quantization")
+    steps = [node("Gather", ["w", "i"], ["rows"], "table"), node("MatMul", ["rows", "m"], ["y"], "layer")]
+    constants = [tensor(normal(9, 4), "w"), tensor(3 * normal(4, 6), "m")]
+    proto = model(steps, constants, inputs=[info("i", 7, [1, 3])], outputs=[info("y", 1, None)])
+    path = tmp_path / "q.onnx"
+    tool.quantize_dynamic(saved(proto, tmp_path / "f.onnx"), path)
+    source = open_source(path)
+    for name, floats in (("w_quantized", normal(9, 4)), ("m_quantized", 3 * normal(4, 6))):
+        check(source[name])
+        assert np.abs(source[name].read() - floats).max() < 0.02
+
+
 def coded(tmp_path: Path, *, codes: Any = None, scale: Any = 0.5, zero: Any = None, **attributes: Any) -> TensorSource:
     """X (3, 4) -> DequantizeLinear -> MatMul, and a good tensor."""
     given = np.arange(12, dtype=np.int8).reshape(3, 4) if codes is None else codes

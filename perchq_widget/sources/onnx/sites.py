@@ -99,7 +99,7 @@ def operands_at(node: Node, index: int) -> tuple[Operand, ...]:
 def sites_of(scope: Scope, tensor: Tensor) -> Iterator[Site]:
     """The nodes that know a constant's parameters, in order, found through nodes that move codes about."""
     for view, use in uses_of(scope, tensor.name, View.of(tensor.shape), _moved_on):
-        site = _site(view, use)
+        site = _site(view, use, tensor.name)
         if site is not None:
             yield site
 
@@ -115,7 +115,7 @@ def _moved_on(view: View, use: Use) -> View | None:
     return passed_on(view, use)
 
 
-def _site(view: View, use: Use) -> Site | None:
+def _site(view: View, use: Use, constant: str) -> Site | None:
     node = use.node
     if node.op == "QuantizeLinear" and use.index == 0:
         found = Operand(0, 1, 2, _attribute_axis)
@@ -124,7 +124,7 @@ def _site(view: View, use: Use) -> Site | None:
         if operand.values == use.index:
             return _of_operand(operand, view, use)
     if (node.op, use.index) in _INTEGER_PRODUCTS:
-        return _of_product(view, use)
+        return _of_product(view, use, constant)
     return None
 
 
@@ -135,17 +135,21 @@ def _of_operand(operand: Operand, view: View, use: Use, *, floats: bool = False)
     return Site(use, view, node.input(operand.scale), node.input(operand.zero), axis, blocks, floats)
 
 
-def _of_product(view: View, use: Use) -> Site | None:
-    """An integer product gets its scale afterwards: (Cast,) Mul by the scale, or by that of the other side times it."""
+def _of_product(view: View, use: Use, constant: str) -> Site | None:
+    """An integer product gets its scale afterwards: (Cast,) Mul by the scale, or by that of the other side times it.
+
+    Where both scales are constants, the one that onnxruntime's quantizer names after the codes of ``constant``.
+    """
     node, scope = use.node, use.scope
-    factor = _factor(scope, node.outputs[0]) if node.outputs else None
+    named = f"{constant.removesuffix('_quantized')}_scale"
+    factor = _factor(scope, node.outputs[0], named) if node.outputs else None
     if factor is None:
         return None
     zero = node.input(_INTEGER_PRODUCTS[node.op, use.index])
     return Site(use, view, factor, zero, _PRODUCT_AXES.get((node.op, use.index)))
 
 
-def _factor(scope: Scope, value: str) -> str | None:
+def _factor(scope: Scope, value: str, named: str) -> str | None:
     """The name of the constant that a product is multiplied by."""
     for _ in range(4):
         uses = scope.uses.get(value, [])
@@ -154,22 +158,22 @@ def _factor(scope: Scope, value: str) -> str | None:
         node = uses[0].node
         if node.op == "Mul":
             other = node.input(1 - uses[0].index)
-            return _constant_of(scope, other)
+            return _constant_of(scope, other, named)
         if node.op != "Cast":
             return None
         value = node.outputs[0]
     return None
 
 
-def _constant_of(scope: Scope, name: str) -> str | None:
-    """``name`` if it is a constant, else the one constant of the Mul that makes it."""
+def _constant_of(scope: Scope, name: str, named: str) -> str | None:
+    """``name`` if it is a constant, else the one constant of the Mul that makes it, or of two the one ``named``."""
     if scope.constant(name) is not None:
         return name
     maker = scope.producers.get(name)
     if maker is None or maker.op != "Mul":
         return None
     constants = [each for each in maker.inputs if scope.constant(each) is not None]
-    return constants[0] if len(constants) == 1 else None
+    return constants[0] if len(constants) == 1 else named if named in constants else None
 
 
 def parameter_of(scope: Scope, name: str) -> str | None:
