@@ -12,7 +12,7 @@ from .block_format import BlockFormat
 from .codec import outline
 from .conventions import CONVENTIONS, conventions_with, get_convention
 from .errors import QuantValueError
-from .given_blocks import checked_beside, checked_global, checked_scale, checked_size, require_finite
+from .given_blocks import checked_beside, checked_bits, checked_global, checked_scale, checked_size, require_finite
 from .given_params import frozen
 from .grids import Grid, block_shape, canonical_dtype
 from .kernels import Decoder, Expanded, FloatArray, Kernel
@@ -95,7 +95,7 @@ class BlockParams:
             "scale": scales,
             "dtype": form.dtype,
             "convention": convention,
-            "scale_bits": None if scale_bits is None else int(scale_bits),
+            "scale_bits": checked_bits(scale_bits),
             "ch_axis": None if ch_axis is None else int(ch_axis),
             "group_size": checked_size(group_size, form, sizes),
             "minimum": checked_beside(scales, minimum, "minimum", form.scale_dtype, with_minimum, form.dtype),
@@ -240,7 +240,7 @@ class BlockParams:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, BlockParams):
             return NotImplemented
-        plain = ("dtype", "convention", "ch_axis", "group_size", "global_scale")
+        plain = ("dtype", "convention", "ch_axis", "group_size", "global_scale", "scale_bits")
         arrays = ("scale", "minimum", "multiplier", "origin")
         return all(getattr(self, name) == getattr(other, name) for name in plain) and all(
             _same(getattr(self, name), getattr(other, name)) for name in arrays

@@ -48,6 +48,17 @@ def checked_size(group_size: int | None, form: BlockFormat, sizes: tuple[int, ..
     return size
 
 
+def checked_bits(scale_bits: object) -> int | None:
+    """What all scales take in a file, in bits; None where they are stored in full."""
+    if scale_bits is None:
+        return None
+    if isinstance(scale_bits, bool) or not isinstance(scale_bits, (int, np.integer)):
+        raise QuantTypeError(f"scale_bits must be a number of bits, a whole one, got {scale_bits!r:.60}")
+    if scale_bits < 0:
+        raise QuantValueError(f"scale_bits must be 0 or more, got {scale_bits}; leave it out where scales are in full")
+    return int(scale_bits)
+
+
 def checked_beside(
     scale: npt.NDArray[Any], values: npt.ArrayLike | None, argument: str, dtype: Any, needed: bool, what: str
 ) -> npt.NDArray[Any] | None:

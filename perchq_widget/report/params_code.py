@@ -55,6 +55,7 @@ def params_code(qparams: Parameters) -> ParamsCode:
     elif isinstance(qparams, BlockParams):
         options |= {"group_size": qparams.group_size}
         options |= {} if qparams.global_scale is None else {"global_scale": float(qparams.global_scale)}
+        options |= {} if qparams.scale_bits is None else {"scale_bits": qparams.scale_bits}
     name = "QParams" if isinstance(qparams, QParams) else "BlockParams"
     return ParamsCode(name, {key: array for key, array in arrays.items() if array is not None}, options)
 

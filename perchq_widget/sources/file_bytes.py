@@ -66,6 +66,15 @@ class FileStamp:
         return whole
 
 
+def entry_problem(count: int, malformed: str | None, shared: bool) -> str | None:
+    """Why a header's entry cannot be believed: ``count`` of its name, what is wrong in itself, bytes claimed twice."""
+    if count > 1:
+        return "malformed: the header names it more than once"
+    if malformed is not None:
+        return malformed
+    return "malformed entry: another tensor claims the same bytes" if shared else None
+
+
 def overlapping(spans: Iterable[tuple[int, int, _Key]]) -> set[_Key]:
     """Of spans (first byte, byte behind the last, key), the keys of those whose bytes another one claims too."""
     found: set[_Key] = set()

@@ -20,7 +20,7 @@ import numpy as np
 from perchq_widget.core.errors import QuantValueError
 from perchq_widget.sources.base import TensorRecord, TensorSource
 from perchq_widget.sources.decimals import clip_text
-from perchq_widget.sources.file_bytes import FileStamp, overlapping
+from perchq_widget.sources.file_bytes import FileStamp, entry_problem, overlapping
 from perchq_widget.sources.json_walk import JsonError, JsonWalk, Pairs
 from perchq_widget.sources.memory import as_array, dtype_problem, shape_problem
 from perchq_widget.sources.model_config import config_of
@@ -197,12 +197,9 @@ def _bits(dtype: str) -> int | None:
 
 def _problem(entry: _Entry, count: int, shared: set[str]) -> str | None:
     """Why the tensor of an entry cannot be analysed."""
-    if count > 1:
-        return "malformed: the header names it more than once"
-    if entry.malformed is not None:
-        return entry.malformed
-    if entry.name in shared:
-        return "malformed entry: another tensor claims the same bytes"
+    unbelievable = entry_problem(count, entry.malformed, entry.name in shared)
+    if unbelievable:
+        return unbelievable
     problem = _type_problem(entry.dtype) or shape_problem(entry.shape)
     return f"it {problem}" if problem else None
 

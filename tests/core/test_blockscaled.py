@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import ml_dtypes
 import numpy as np
 import pytest
@@ -270,3 +272,22 @@ def test_half_precision_input_is_taken_as_float32() -> None:
         x = wide.astype(kind)
         for dtype in ("mxfp4", "nvfp4", "nf4", "q4_1"):
             assert block_params(x, dtype=dtype) == block_params(x.astype(np.float32), dtype=dtype)
+
+
+@pytest.mark.parametrize("bits", [-1, 2.5, True, "8"])
+def test_bits_of_scales_are_a_number_of_bits(bits: Any) -> None:
+    with pytest.raises(pq.QuantError, match="scale_bits must be"):
+        BlockParams(np.ones(2, np.float32), dtype="nf4", convention="bitsandbytes", scale_bits=bits)
+
+
+def test_bits_of_scales_are_part_of_the_parameters_and_of_the_code_that_gives_them_again() -> None:
+    from perchq_widget.report.params_code import params_code
+
+    plain, fewer = (
+        BlockParams(np.ones(2, np.float32), dtype="nf4", convention="bitsandbytes", scale_bits=bits)
+        for bits in (None, 48)
+    )
+    assert (plain.overhead_bits, fewer.overhead_bits) == (64, 48)
+    assert plain != fewer
+    assert params_code(fewer).options["scale_bits"] == 48
+    assert "scale_bits" not in params_code(plain).options

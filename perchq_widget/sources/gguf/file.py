@@ -16,7 +16,7 @@ import ml_dtypes
 import numpy as np
 
 from ..base import TensorRecord, TensorSource
-from ..file_bytes import FileStamp, overlapping
+from ..file_bytes import FileStamp, entry_problem, overlapping
 from ..memory import as_array, dtype_problem, shape_problem
 from .blocks import BlockType
 from .header import MAX_DIMS, Header, TensorInfo
@@ -141,12 +141,9 @@ def _span_problem(offset: int, begin: int, n_bytes: int, part: Part) -> str | No
 
 def _problem(entry: _Entry, count: int, shared: set[str]) -> str | None:
     """Why the tensor of an entry cannot be analysed."""
-    if count > 1:
-        return "malformed: the header names it more than once"
-    if entry.malformed is not None:
-        return entry.malformed
-    if entry.name in shared:
-        return "malformed entry: another tensor claims the same bytes"
+    unbelievable = entry_problem(count, entry.malformed, entry.name in shared)
+    if unbelievable:
+        return unbelievable
     if entry.kind is None:
         return _unknown_type(entry.number)
     plain = _PLAIN.get(entry.kind.name)
